@@ -1,0 +1,147 @@
+package wire
+
+import "time"
+
+// Timestamp converts to the wire's Unix seconds with a fraction.
+func Timestamp(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
+
+// CPU is the payload of metrics/cpu.
+type CPU struct {
+	Usage     float64 `json:"cpu_usage"` // percent of all cores
+	Timestamp float64 `json:"timestamp"` // Unix seconds
+}
+
+// RAM is the payload of metrics/ram.
+type RAM struct {
+	Usage     float64 `json:"ram_usage"` // percent
+	Timestamp float64 `json:"timestamp"` // Unix seconds
+}
+
+// Network is the payload of metrics/network. The first three members are the customer's contract.
+type Network struct {
+	ActiveTCPConnections int     `json:"active_tcp_connections"`
+	SYNPacketCount       uint64  `json:"syn_packet_count"` // SYNs offered in the last 5 s, before any drop
+	Timestamp            float64 `json:"timestamp"`        // Unix seconds
+
+	Early           bool              `json:"early,omitempty"` // sent at once on crossing the early-report level
+	Interface       string            `json:"interface,omitempty"`
+	Tier            string            `json:"tier,omitempty"`             // how the datapath is attached: xdp-native, xdp-generic
+	Mode            string            `json:"mode,omitempty"`             // ModeObserve or ModeEnforce, as it acts now
+	LeaseSeconds    float64           `json:"lease_seconds,omitempty"`    // until enforcement ends by itself
+	IntervalSeconds float64           `json:"interval_seconds,omitempty"` // what the rates and drops below cover
+	Rates           map[string]Rate   `json:"rates,omitempty"`            // by class: syn, syn_ack, tcp, rst, udp, icmp, fragment, other
+	Drops           map[string]uint64 `json:"drops,omitempty"`            // packets dropped, by reason
+	WouldDrop       map[string]uint64 `json:"would_drop,omitempty"`       // packets that enforce mode would have dropped, by reason
+	TopSources      []Source          `json:"top_sources,omitempty"`      // by SYN rate, highest first
+	TCP             *TCPHealth        `json:"tcp,omitempty"`
+}
+
+// Rate is what one class of packets offered to the interface.
+type Rate struct {
+	PacketsPerSecond float64 `json:"pps"`
+	BytesPerSecond   float64 `json:"bytes_per_second"`
+}
+
+// Source is one row of the top talkers: an IPv4 address or an IPv6 /64.
+type Source struct {
+	Source        string  `json:"source"`
+	SYNsPerSecond float64 `json:"syn_per_second"`
+	Limited       bool    `json:"limited"` // over its rate now
+}
+
+// TCPHealth is the kernel's own view of TCP. The counters are totals since boot.
+type TCPHealth struct {
+	ListenOverflows  uint64 `json:"listen_overflows"`
+	ListenDrops      uint64 `json:"listen_drops"`
+	SyncookiesSent   uint64 `json:"syncookies_sent"`
+	SyncookiesRecv   uint64 `json:"syncookies_received"`
+	SyncookiesFailed uint64 `json:"syncookies_failed"`
+}
+
+// The datapath's modes.
+const (
+	ModeObserve = "observe" // counts what it would drop, drops nothing
+	ModeEnforce = "enforce"
+)
+
+// The states of an alert.
+const (
+	AlertRaised   = "raised"
+	AlertReminder = "reminder"
+	AlertCleared  = "cleared"
+)
+
+// Alert is the payload of alerts.
+type Alert struct {
+	Timestamp float64 `json:"timestamp"` // Unix seconds
+	Alert     string  `json:"alert"`     // e.g. "SYN packet count exceeded threshold"
+	State     string  `json:"state"`     // AlertRaised, AlertReminder or AlertCleared
+	Metric    string  `json:"metric"`    // cpu_usage, ram_usage, syn_packet_count or active_tcp_connections
+	Value     float64 `json:"value"`
+	Threshold float64 `json:"threshold"`        // what was crossed; for a cleared alert, the clear level
+	Cause     string  `json:"cause"`            // "threshold" or "spike"
+	Since     float64 `json:"since,omitempty"`  // Unix seconds when it was raised
+	Normal    float64 `json:"normal,omitempty"` // learned normal level
+}
+
+// Command is the payload of control/command.
+type Command struct {
+	Command    string  `json:"command"`
+	ID         string  `json:"id,omitempty"`          // echoed in the status
+	Origin     string  `json:"origin,omitempty"`      // who asks, e.g. "monitor"; echoed in the status
+	Rate       uint64  `json:"rate,omitempty"`        // SYNs per second and source
+	Burst      uint64  `json:"burst,omitempty"`       // SYNs
+	TTLSeconds float64 `json:"ttl_seconds,omitempty"` // hard end; without it the lease is renewed while the flood lasts
+	Reason     string  `json:"reason,omitempty"`
+	Timestamp  float64 `json:"timestamp,omitempty"` // Unix seconds
+}
+
+// The commands.
+const (
+	EnableRateLimiting  = "enable_rate_limiting"
+	DisableRateLimiting = "disable_rate_limiting"
+	ScaleUpServers      = "scale_up_servers"
+	ScaleDownServers    = "scale_down_servers"
+)
+
+// The results of a command.
+const (
+	Success = "success"
+	Failure = "failure"
+)
+
+// Status is the payload of status/rate_limiting and status/scaling.
+type Status struct {
+	Timestamp float64 `json:"timestamp"` // Unix seconds
+	Command   string  `json:"command"`
+	Status    string  `json:"status"` // Success or Failure
+	Detail    string  `json:"detail"`
+	ID        string  `json:"id,omitempty"`
+	Origin    string  `json:"origin,omitempty"`
+	State     string  `json:"state,omitempty"` // of rate limiting after the command: "on" or "off"
+	Rate      uint64  `json:"rate,omitempty"`  // in force, SYNs per second and source
+	Burst     uint64  `json:"burst,omitempty"` // in force, SYNs
+	Until     float64 `json:"until,omitempty"` // Unix seconds when the lease ends
+}
+
+// The states of rate limiting.
+const (
+	StateOn  = "on"
+	StateOff = "off"
+)
+
+// Presence is the payload of status/sensor, retained; "offline" is the last will.
+type Presence struct {
+	State     string  `json:"state"` // Online or Offline
+	Timestamp float64 `json:"timestamp,omitempty"`
+	Version   string  `json:"version,omitempty"`
+	Host      string  `json:"host,omitempty"`
+	Interface string  `json:"interface,omitempty"`
+	Tier      string  `json:"tier,omitempty"`
+}
+
+// The sensor's presence.
+const (
+	Online  = "online"
+	Offline = "offline"
+)
