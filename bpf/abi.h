@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The only contract between the datapath and Go: what lies in the maps. Any change of layout or meaning raises WEIR_ABI,
+ * which is part of the pin path, so that a program never reads another version's maps.
+ */
+#ifndef WEIR_ABI_H
+#define WEIR_ABI_H
+
+#include <linux/types.h>
+
+#define WEIR_ABI 1
+
+enum weir_class {
+	WEIR_CLASS_SYN,	     /* SYN set, ACK clear */
+	WEIR_CLASS_SYN_ACK,
+	WEIR_CLASS_TCP,	     /* any other TCP */
+	WEIR_CLASS_RST,	     /* RST set, SYN clear */
+	WEIR_CLASS_UDP,
+	WEIR_CLASS_ICMP,     /* ICMP and ICMPv6 */
+	WEIR_CLASS_FRAGMENT, /* no whole transport header to judge by */
+	WEIR_CLASS_OTHER,    /* other protocols, and what can't be parsed */
+	WEIR_CLASS_LEN,
+};
+
+enum weir_verdict {
+	WEIR_VERDICT_PASS,
+	WEIR_VERDICT_WOULD_DROP, /* passed, but only because the mode is observe or the lease is over */
+	WEIR_VERDICT_DROP,
+	WEIR_VERDICT_LEN,
+};
+
+enum weir_reason {
+	WEIR_REASON_NONE,
+	WEIR_REASON_MALFORMED,	 /* can't be parsed; the kernel decides */
+	WEIR_REASON_SOURCE_RATE, /* over the rate of its source */
+	WEIR_REASON_UNTRACKED,	 /* its set of the source table is full of busier sources */
+	WEIR_REASON_LEN,
+};
+
+enum weir_mode {
+	WEIR_MODE_OBSERVE,
+	WEIR_MODE_ENFORCE,
+};
+
+/* Ticks are the datapath's unit of time: 256 ns of CLOCK_MONOTONIC, kept modulo 2^40 (78 hours). Fine enough for 100,000
+ * packets a second within 0.2 %, and a theoretical arrival time shares one word with a count.
+ */
+#define WEIR_TICK_SHIFT 8
+#define WEIR_TICK_BITS	40
+#define WEIR_TICK_MASK	((1ULL << WEIR_TICK_BITS) - 1)
+
+/* The one entry of the control map. The fields are read one by one: for the millisecond in which user space changes
+ * several, a CPU may see a new rate with an old burst.
+ */
+struct weir_control {
+	__u64 until_ns;	  /* CLOCK_MONOTONIC; enforce acts only before it */
+	__u64 generation; /* rises with every change */
+	__u64 interval;	  /* between two SYNs of one source, ticks: 1 / rate */
+	__u64 tolerance;  /* how far a source may be ahead of its rate, ticks: (burst - 1) * interval */
+	__u32 mode;	  /* enum weir_mode */
+	__u32 rate;	  /* SYNs per second and source; for people, interval is what counts */
+	__u32 burst;	  /* SYNs; for people, tolerance is what counts */
+	__u32 reserved;
+};
+
+struct weir_count {
+	__u64 packets;
+	__u64 bytes; /* Ethernet header included */
+};
+
+/* What one CPU owns: no other CPU writes it, so plain increments lose nothing. The first line caches the clock and the
+ * control map; it is renewed when the jiffy changes.
+ */
+struct weir_cpu {
+	__u64 jiffy;	 /* in which the rest of this line was read */
+	__u64 now;	 /* ticks */
+	__u64 interval;
+	__u64 tolerance;
+	__u64 enforcing; /* bool */
+	__u64 reserved[3];
+	struct weir_count counts[WEIR_CLASS_LEN][WEIR_VERDICT_LEN][WEIR_REASON_LEN];
+};
+
+/* One source. The key is the IPv6 /64 as it stands in the packet, or ff ff 00 00 and the IPv4 address (ffff::/16 is
+ * multicast and never a source); 0 is an empty entry. The bucket is GCRA's theoretical arrival time in its upper 40 bits,
+ * the number of SYNs modulo 2^24 in the lower 24.
+ */
+struct weir_source {
+	__u64 key;
+	__u64 bucket;
+};
+
+#define WEIR_COUNT_BITS 24
+#define WEIR_COUNT_MASK ((1ULL << WEIR_COUNT_BITS) - 1)
+#define WEIR_WAYS	4
+
+/* One cache line: the sources whose keys hash alike. */
+struct weir_set {
+	struct weir_source ways[WEIR_WAYS];
+};
+
+/* What the sensor notes about an attachment for whoever opens the pins. */
+struct weir_info {
+	__u64 seed[2]; /* of the source table's hash; a new program over an old table needs the same */
+	__u64 since;   /* Unix seconds when the maps were made */
+	char tier[16]; /* "xdp-native", "xdp-generic" */
+	char version[32];
+};
+
+_Static_assert(sizeof(struct weir_control) == 48, "ABI");
+_Static_assert(sizeof(struct weir_cpu) == 64 + 16 * WEIR_CLASS_LEN * WEIR_VERDICT_LEN * WEIR_REASON_LEN, "ABI");
+_Static_assert(sizeof(struct weir_cpu) % 64 == 0, "CPUs share no cache line");
+_Static_assert(sizeof(struct weir_set) == 64, "a set is one cache line");
+_Static_assert(sizeof(struct weir_info) == 72, "ABI");
+_Static_assert(WEIR_TICK_BITS + WEIR_COUNT_BITS == 64, "a bucket is one word");
+
+#endif

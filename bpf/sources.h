@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Who sends: a set-associative table with one cache line a look-up, whatever the number of sources. Unlike a hash map with
+ * LRU lists it allocates nothing, links nothing and takes no lock, so a flood of new sources costs what one source costs.
+ */
+#ifndef WEIR_SOURCES_H
+#define WEIR_SOURCES_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "gcra.h"
+
+/* A key's set must not be guessable, or an attacker could choose addresses that share one. Multiplying by a secret odd
+ * number is universal (Dietzfelbinger et al. 1997); the second round spreads what the first leaves in the upper bits.
+ */
+static __always_inline __u32 source_hash(__u64 key, __u64 seed0, __u64 seed1)
+{
+	__u64 x = (key ^ seed0) * (seed1 | 1);
+
+	x ^= x >> 32;
+	x *= 0x9e3779b97f4a7c15ULL; /* 2^64 / golden ratio */
+	return x >> 32;
+}
+
+enum source_verdict {
+	SOURCE_CONFORMS,
+	SOURCE_EXCEEDS,
+	SOURCE_UNTRACKED, /* no room: every entry of its set is more than half way to its limit */
+};
+
+/* Charges one packet to a source.
+ *
+ * A newcomer to a full set takes the place of the least limited entry, and only of one that is less than half way to its
+ * limit: spoofed sources send few packets each and so displace one another, never a source that is being limited.
+ *
+ * A CPU may replace an entry between another CPU's look-up and its store, and the newcomer then starts with the backlog of
+ * the one it replaced, which is under half of a burst: it is still dropped only after packets of its own.
+ */
+static __always_inline enum source_verdict source_charge(struct weir_set *set, __u64 key, __u64 now, __u64 interval,
+							 __u64 tolerance)
+{
+	struct weir_source *way, *victim = &set->ways[0];
+	__u64 backlog, least = ~0ULL;
+
+#pragma unroll
+	for (int i = 0; i < WEIR_WAYS; i++) {
+		way = &set->ways[i];
+		if (way->key == key) {
+			__u64 bucket = way->bucket;
+
+			backlog = gcra_backlog(bucket, now, interval, tolerance);
+			way->bucket = gcra_charge(bucket, now, backlog, interval, tolerance);
+			return backlog <= tolerance ? SOURCE_CONFORMS : SOURCE_EXCEEDS;
+		}
+	}
+
+#pragma unroll
+	for (int i = 0; i < WEIR_WAYS; i++) {
+		way = &set->ways[i];
+		backlog = gcra_backlog(way->bucket, now, interval, tolerance);
+		if (backlog < least) {
+			least = backlog;
+			victim = way;
+		}
+	}
+	if (least > tolerance / 2)
+		return SOURCE_UNTRACKED;
+	victim->key = key;
+	victim->bucket = gcra_charge(0, now, 0, interval, tolerance);
+	return SOURCE_CONFORMS;
+}
+
+#endif
