@@ -1,0 +1,38 @@
+# shellcheck shell=sh
+# What the scripts share; they source it. It leaves the current folder alone, so that paths among their arguments hold.
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+me=scripts/$(basename "$0")
+
+# sudo drops Go's folder from PATH; administrators' commands aren't in everybody's.
+PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
+HOME=${HOME:-/root} # for Go's caches; services have none
+# Git distrusts a folder of another user, as a clone is under sudo; Go asks Git too.
+GOFLAGS="${GOFLAGS:-} -buildvcs=false"
+GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=$root
+export PATH HOME GOFLAGS GIT_CONFIG_COUNT GIT_CONFIG_KEY_0 GIT_CONFIG_VALUE_0
+
+die() {
+	printf '%s: %s\n' "$me" "$1" >&2
+	exit 1
+}
+
+need_root() {
+	[ "$(id -u)" -eq 0 ] || die "needs root: sudo $me"
+}
+
+# Go before 1.21 can't read go.mod; from 1.21 on it fetches the version that go.mod asks for.
+need_go() {
+	command -v go >/dev/null || die "Go is not in PATH nor in /usr/local/go/bin: install it from https://go.dev/dl"
+	case $(go version) in
+	*" go1."[0-9]" "* | *" go1."[0-9].* | *" go1.1"[0-9]* | *" go1.20"*)
+		die "$(go version | cut -d' ' -f3) is too old: install Go 1.21 or later from https://go.dev/dl"
+		;;
+	esac
+}
+
+# One static binary, which runs on any machine with the same kind of processor.
+build_weir() {
+	version=$(git -C "$root" describe --tags --always --dirty 2>/dev/null) || version=unknown
+	CGO_ENABLED=0 go build -C "$root" -trimpath -ldflags "-s -w -X main.version=$version" -o .build/weir ./cmd/weir
+}
