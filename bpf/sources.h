@@ -40,8 +40,8 @@ enum source_verdict {
 static __always_inline enum source_verdict source_charge(struct weir_set *set, __u64 key, __u64 now, __u64 interval,
 							 __u64 tolerance)
 {
-	struct weir_source *way, *victim = &set->ways[0];
-	__u64 backlog, least = ~0ULL;
+	struct weir_source *way;
+	__u64 backlog, least;
 
 #pragma unroll
 	for (int i = 0; i < WEIR_WAYS; i++) {
@@ -55,19 +55,18 @@ static __always_inline enum source_verdict source_charge(struct weir_set *set, _
 		}
 	}
 
+	/* A backlog has 40 bits: with the way's number below it, one minimum finds both. */
+	least = ~0ULL >> 1;
 #pragma unroll
 	for (int i = 0; i < WEIR_WAYS; i++) {
-		way = &set->ways[i];
-		backlog = gcra_backlog(way->bucket, now, interval, tolerance);
-		if (backlog < least) {
-			least = backlog;
-			victim = way;
-		}
+		backlog = gcra_backlog(set->ways[i].bucket, now, interval, tolerance);
+		least = min_u64(backlog * WEIR_WAYS + i, least);
 	}
-	if (least > tolerance / 2)
+	if (least / WEIR_WAYS > tolerance / 2)
 		return SOURCE_UNTRACKED;
-	victim->key = key;
-	victim->bucket = gcra_charge(0, now, 0, interval, tolerance);
+	way = &set->ways[least % WEIR_WAYS];
+	way->key = key;
+	way->bucket = gcra_charge(0, now, 0, interval, tolerance);
 	return SOURCE_CONFORMS;
 }
 

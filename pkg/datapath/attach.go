@@ -1,0 +1,204 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Options say where to attach and with what.
+type Options struct {
+	Interface string // in the network namespace of the calling thread
+	BPFFS     string // DefaultBPFFS when empty
+	Limit     Limit  // in force until a command says otherwise
+	Sources   int    // capacity of the source table, a power of two
+	Version   string // noted for whoever looks
+}
+
+// Validate names what is wrong.
+func (o Options) Validate() error {
+	return errors.Join(o.Limit.Validate(), validateSources(o.Sources))
+}
+
+// Attachment is a Reader of the datapath that this process attached or adopted.
+type Attachment struct {
+	*Reader
+	Tier     string
+	Adopted  bool // it was there already: counts and limits go on
+	Upgraded bool // its program was exchanged for this version's
+	Resized  bool // adopted although its table has another size than asked for
+}
+
+// Attach makes sure that the datapath runs on an interface, and pins it so that it outlives the process. One that is
+// there is adopted with its counts, sources and limits; a program of another build is exchanged without a gap. A new one
+// starts in observe mode. The program of somebody else is never displaced.
+func Attach(o Options) (*Attachment, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	p, err := locate(o.BPFFS, o.Interface)
+	if err != nil {
+		return nil, err
+	}
+	if err := ensureBPFFS(p.bpffs); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(p.abi(), 0o700); err != nil {
+		return nil, fmt.Errorf("make %s: %w: run as root", p.abi(), err)
+	}
+	lock, err := p.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = lock.Close() }() // only read
+
+	if others, err := p.otherABIs(); err != nil || len(others) > 0 {
+		return nil, errors.Join(err, fmt.Errorf("another version of weir holds %s (%v): run that version's `weir unload` first",
+			p.iface, others))
+	}
+	if err := os.RemoveAll(p.staging()); err != nil {
+		return nil, fmt.Errorf("clear what an interrupted start left: %w", err)
+	}
+	a := &Attachment{}
+	live, err := p.live()
+	switch {
+	case err != nil:
+		return nil, err
+	case live:
+		err = a.adopt(p, o)
+	default:
+		err = create(p, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if a.Reader, err = openReader(p); err != nil {
+		return nil, err
+	}
+	info, err := a.Info()
+	if err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	a.Tier = info.Tier
+	return a, nil
+}
+
+// live tells whether there are pins that still hold the interface. Pins of an interface that is gone, whose number or
+// namespace was given to another one, are removed.
+func (p place) live() (bool, error) {
+	l, err := link.LoadPinnedLink(filepath.Join(p.dir(), pinLink), nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, removeAll(p.dir())
+	}
+	if err != nil {
+		return false, explainOpen(p.iface, err)
+	}
+	ok, err := attachedTo(l, p.ifindex)
+	if err = errors.Join(err, l.Close()); err != nil || ok {
+		return ok, err
+	}
+	return false, removeAll(p.dir())
+}
+
+func removeAll(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove stale pins: %w", err)
+	}
+	return nil
+}
+
+// create loads, attaches and pins. What fails half way leaves nothing behind: pins are staged, and an unpinned link ends
+// with its file descriptor.
+func create(p place, o Options) (err error) {
+	c := constants{seed: newSeed(), sources: o.Sources}
+	objs, err := c.load(nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, objs.Close()) }()
+	if err := objs.prepare(c, o.Limit, o.Version, time.Now()); err != nil {
+		return err
+	}
+	l, prog, tier, err := attach(p, objs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := noteTier(objs.Info, tier); err != nil {
+		return err
+	}
+	return p.pin(objs, prog, l)
+}
+
+func noteTier(m *ebpf.Map, tier string) error {
+	raw, err := readInfo(m)
+	if err != nil {
+		return err
+	}
+	cString(raw.Tier[:], tier)
+	return m.Put(only, raw)
+}
+
+// attach tries the tiers from the fastest. Drivers refuse native XDP for many reasons and with many errors, so any but a
+// clash and missing privilege leads to the next.
+func attach(p place, objs *bpfObjects) (link.Link, *ebpf.Program, string, error) {
+	var errs []error
+	for _, try := range []struct {
+		prog  *ebpf.Program
+		flags link.XDPAttachFlags
+		tier  string
+	}{
+		{objs.Weir, link.XDPDriverMode, TierNative},
+		{objs.WeirFrags, link.XDPDriverMode, TierNative}, // an MTU beyond a page
+		{objs.Weir, link.XDPGenericMode, TierGeneric},
+	} {
+		l, err := link.AttachXDP(link.XDPOptions{Program: try.prog, Interface: p.ifindex, Flags: try.flags})
+		switch {
+		case err == nil:
+			return l, try.prog, try.tier, nil
+		case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
+			return nil, nil, "", fmt.Errorf("another XDP program is attached to %s and won't be displaced: "+
+				"see it with `ip link show dev %s`, take it off with `ip link set dev %s xdp off`", p.iface, p.iface, p.iface)
+		case errors.Is(err, unix.EPERM):
+			return nil, nil, "", fmt.Errorf("attach to %s: not permitted: run as root, or with CAP_NET_ADMIN", p.iface)
+		}
+		errs = append(errs, err)
+	}
+	return nil, nil, "", fmt.Errorf("attach to %s: neither native nor generic XDP works there (%w): choose another interface",
+		p.iface, errs[len(errs)-1])
+}
+
+// pin makes the pins appear all at once. The link comes last: until it is there, dying undoes everything.
+func (p place) pin(objs *bpfObjects, prog *ebpf.Program, l link.Link) (err error) {
+	dir := p.staging()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("pin to %s: %w", p.dir(), err), os.RemoveAll(dir))
+		}
+	}()
+	for _, x := range []struct {
+		name string
+		pin  func(string) error
+	}{
+		{pinControl, objs.Control.Pin},
+		{pinSources, objs.Sources.Pin},
+		{pinCPUs, objs.Cpus.Pin},
+		{pinInfo, objs.Info.Pin},
+		{pinProgram, prog.Pin},
+		{pinLink, l.Pin},
+	} {
+		if err := x.pin(filepath.Join(dir, x.name)); err != nil {
+			return err
+		}
+	}
+	return os.Rename(dir, p.dir())
+}

@@ -1,0 +1,146 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-sensor/weir/pkg/datapath/flood"
+)
+
+// benchFrames a run: a quarter of a second at full speed, so that a round is over before the machine changes its mind.
+const benchFrames = 1 << 21
+
+// BenchmarkFlood measures each mode and number of sources as a ratio to a bare XDP_DROP on the same veth pair in the same
+// minute: rounds alternate between the two, and the median of their ratios counts.
+//
+//	go test -run '^$' -bench Flood -benchtime 9x ./pkg/datapath
+func BenchmarkFlood(b *testing.B) {
+	if os.Geteuid() != 0 {
+		b.Skip("needs root")
+	}
+	for _, mode := range []string{"observe", "enforce"} {
+		for _, sources := range []uint32{1, 1000, 100_000, 1_000_000, 0} {
+			name := fmt.Sprintf("%s/sources=%d", mode, sources)
+			if sources == 0 {
+				name = mode + "/sources=random"
+			}
+			b.Run(name, func(b *testing.B) { benchFlood(b, mode == "enforce", sources) })
+		}
+	}
+}
+
+func benchFlood(b *testing.B, enforce bool, sources uint32) {
+	pair := newBenchPair(b)
+	gen := pair.generator(b, sources)
+
+	c := constants{seed: newSeed(), sources: benchTable(), benchDrop: true}
+	objs, err := c.load(nil)
+	must(b, err)
+	b.Cleanup(func() { must(b, objs.Close()) })
+	must(b, objs.prepare(c, DefaultLimit, "bench", time.Now()))
+	if enforce {
+		must(b, changeControl(objs.Control, func(raw *bpfWeirControl) {
+			raw.Mode, raw.UntilNs = modeEnforce, monotonicNow()+uint64(time.Hour)
+		}))
+	}
+
+	var ratios, bare, full []float64
+	for b.Loop() {
+		d := pair.run(b, gen, nil)
+		w := pair.run(b, gen, objs.Weir)
+		bare, full = append(bare, d), append(full, w)
+		ratios = append(ratios, d/w)
+	}
+	b.ReportMetric(median(ratios), "of-drop")
+	b.ReportMetric(median(full)-median(bare), "ns-added")
+	b.ReportMetric(1e3/median(full), "Mpps")
+	b.ReportMetric(1e3/median(bare), "Mpps-drop")
+	b.ReportMetric(0, "ns/op")
+}
+
+func median(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	return (x[len(x)/2] + x[(len(x)-1)/2]) / 2
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// benchPair is a veth pair in a network namespace of its own, which ends with the benchmark's thread.
+type benchPair struct{ from, to *net.Interface }
+
+func newBenchPair(b *testing.B) benchPair {
+	runtime.LockOSThread() // never unlocked: the thread, and with it the namespace, ends with the goroutine
+	must(b, unix.Unshare(unix.CLONE_NEWNET))
+	for _, args := range [][]string{
+		{"link", "add", "gen", "type", "veth", "peer", "name", "in"},
+		{"link", "set", "gen", "up"},
+		{"link", "set", "in", "up"},
+	} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			b.Fatalf("ip %v: %v: %s", args, err, out)
+		}
+	}
+	from, err := net.InterfaceByName("gen")
+	must(b, err)
+	to, err := net.InterfaceByName("in")
+	must(b, err)
+	return benchPair{from, to}
+}
+
+func (p benchPair) generator(b *testing.B, sources uint32) *flood.Flood {
+	f, err := flood.New(flood.Options{
+		Interface:   p.from.Name,
+		Source:      p.from.HardwareAddr,
+		Destination: p.to.HardwareAddr,
+		Target:      netip.MustParseAddrPort("192.0.2.1:443"),
+		FirstSource: netip.MustParseAddr("10.0.0.1"),
+		NumSources:  sources,
+	})
+	must(b, err)
+	b.Cleanup(func() { must(b, f.Close()) })
+	return f
+}
+
+// run returns nanoseconds per packet with a program on the receiver, a bare drop if it is nil.
+func (p benchPair) run(b *testing.B, gen *flood.Flood, prog *ebpf.Program) float64 {
+	var detach func() error
+	if prog == nil {
+		s, err := flood.NewSink(p.to.Name, false)
+		must(b, err)
+		detach = s.Close
+	} else {
+		l, err := link.AttachXDP(link.XDPOptions{Program: prog, Interface: p.to.Index, Flags: link.XDPDriverMode})
+		must(b, err)
+		detach = l.Close
+	}
+	_, warm := gen.Send(benchFrames / 16)
+	d, err := gen.Send(benchFrames)
+	must(b, errors.Join(warm, err, detach()))
+	return float64(d.Nanoseconds()) / benchFrames
+}
+
+func benchTable() int {
+	n, err := strconv.Atoi(os.Getenv("TABLE"))
+	if err != nil {
+		return DefaultSources
+	}
+	return n
+}

@@ -1,0 +1,59 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// ErrNotAttached is returned where there is no datapath on the interface.
+	ErrNotAttached = errors.New("no datapath is attached")
+
+	// ErrDetached is returned by a Reader whose datapath was unloaded, or whose interface is gone.
+	ErrDetached = errors.New("the datapath was detached")
+)
+
+// VerboseError carries the verifier's log for --verbose.
+type VerboseError struct {
+	err *ebpf.VerifierError
+}
+
+func (e *VerboseError) Error() string {
+	return fmt.Sprintf("load the datapath: the kernel's verifier refuses it (%v): run with --verbose and report the log", e.err.Cause)
+}
+
+// Log is the verifier's log, many lines.
+func (e *VerboseError) Log() string { return fmt.Sprintf("%+v", e.err) }
+
+func (e *VerboseError) Unwrap() error { return e.err }
+
+// explainLoad puts what the kernel says about loading into one line with its mend.
+func explainLoad(err error) error {
+	var verifier *ebpf.VerifierError
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return errors.New("load the datapath: not permitted: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
+	case errors.As(err, &verifier):
+		return &VerboseError{verifier}
+	}
+	return fmt.Errorf("load the datapath: %w", err)
+}
+
+func notAttached(iface string) error {
+	return fmt.Errorf("%w to %s: start weir sensor or weir up on this host first", ErrNotAttached, iface)
+}
+
+// explainOpen does the same for a pin that can't be opened.
+func explainOpen(iface string, err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return notAttached(iface)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("open the datapath of %s: not permitted: run as root", iface)
+	}
+	return fmt.Errorf("open the datapath of %s: %w", iface, err)
+}

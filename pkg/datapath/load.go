@@ -1,0 +1,88 @@
+package datapath
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+)
+
+// The source table's size, in sources. The default, 512 KiB, stays in a server core's L2 cache beside the packets
+const (
+	DefaultSources = 32768
+	MinSources     = 1024
+	MaxSources     = 1 << 24
+)
+
+func validateSources(n int) error {
+	if n < MinSources || n > MaxSources || n&(n-1) != 0 {
+		return fmt.Errorf("source table of %d entries: give a power of two from %d to %d", n, MinSources, MaxSources)
+	}
+	return nil
+}
+
+// constants are what the verifier sees as fixed. A program over existing maps needs those that the maps were made for.
+type constants struct {
+	seed      [2]uint64
+	sources   int
+	benchDrop bool // for benchmarks: see bench_drop in bpf/weir.bpf.c
+}
+
+func newSeed() (seed [2]uint64) {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, by its documentation
+	return [2]uint64{binary.NativeEndian.Uint64(b[:]), binary.NativeEndian.Uint64(b[8:])}
+}
+
+// spec returns the collection with its constants and sizes set.
+func (c constants) spec() (*ebpf.CollectionSpec, error) {
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, err
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, fmt.Errorf("count the CPUs: %w: is /sys mounted?", err)
+	}
+	sets := uint32(c.sources / ways)
+	spec.Maps[bpfMapCpus].MaxEntries = uint32(cpus)
+	spec.Maps[bpfMapSources].MaxEntries = sets
+	var vars bpfVariableSpecs
+	if err := spec.Assign(&vars); err != nil {
+		return nil, err
+	}
+	return spec, errors.Join(
+		vars.Seed0.Set(c.seed[0]),
+		vars.Seed1.Set(c.seed[1]),
+		vars.SetMask.Set(sets-1),
+		vars.BenchDrop.Set(c.benchDrop),
+	)
+}
+
+// load loads the programs over maps, or over new ones where maps is nil.
+func (c constants) load(maps map[string]*ebpf.Map) (*bpfObjects, error) {
+	// Kernels before 5.11 charge maps to RLIMIT_MEMLOCK. Where it can't be raised the load itself tells whether it had to.
+	_ = rlimit.RemoveMemlock()
+	spec, err := c.spec()
+	if err != nil {
+		return nil, err
+	}
+	objs := &bpfObjects{}
+	if err := spec.LoadAndAssign(objs, &ebpf.CollectionOptions{MapReplacements: maps}); err != nil {
+		return nil, explainLoad(err)
+	}
+	return objs, nil
+}
+
+// prepare gives new maps their first content: observe, nothing dropped.
+func (o *bpfObjects) prepare(c constants, l Limit, version string, now time.Time) error {
+	control := bpfWeirControl{Mode: modeObserve, Generation: 1}
+	control.set(l)
+	info := bpfWeirInfo{Seed: c.seed, Since: uint64(now.Unix())}
+	cString(info.Version[:], version)
+	return errors.Join(writeControl(o.Control, control), o.Info.Put(only, info))
+}

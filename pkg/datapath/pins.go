@@ -1,0 +1,133 @@
+package datapath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ABI is WEIR_ABI of bpf/abi.h.
+const ABI = 1
+
+// DefaultBPFFS is where distributions mount the BPF file system.
+const DefaultBPFFS = "/sys/fs/bpf"
+
+const (
+	stagingPrefix = ".staging-"
+
+	pinLink    = "link"
+	pinProgram = "prog"
+	pinControl = "control"
+	pinSources = "sources"
+	pinCPUs    = "cpus"
+	pinInfo    = "info"
+)
+
+// place is where the pins of one interface are.
+type place struct {
+	bpffs   string
+	iface   string
+	ifindex int
+	key     string // <netns inode>-<interface index>
+}
+
+// locate finds the interface in the network namespace of the calling thread.
+func locate(bpffs, iface string) (place, error) {
+	if bpffs == "" {
+		bpffs = DefaultBPFFS
+	}
+	i, err := net.InterfaceByName(iface)
+	if err != nil {
+		return place{}, fmt.Errorf("interface %q: there is no such interface%s: choose one with --interface", iface, others())
+	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
+		return place{}, fmt.Errorf("find the network namespace: %w: is /proc mounted?", err)
+	}
+	return place{bpffs: bpffs, iface: iface, ifindex: i.Index, key: fmt.Sprintf("%d-%d", st.Ino, i.Index)}, nil
+}
+
+func others() string {
+	all, err := net.Interfaces()
+	if err != nil || len(all) == 0 {
+		return ""
+	}
+	names := make([]string, len(all))
+	for i := range all {
+		names[i] = all[i].Name
+	}
+	return " (there are " + strings.Join(names, ", ") + ")"
+}
+
+func (p place) root() string { return filepath.Join(p.bpffs, "weir") }
+func (p place) abi() string  { return filepath.Join(p.root(), fmt.Sprintf("v%d", ABI)) }
+func (p place) dir() string  { return filepath.Join(p.abi(), p.key) }
+
+// staging is where pins are made before the directory is renamed as a whole.
+func (p place) staging() string { return filepath.Join(p.abi(), stagingPrefix+p.key) }
+
+// otherABIs are the pins of other versions of weir on this interface.
+func (p place) otherABIs() ([]string, error) {
+	all, err := filepath.Glob(filepath.Join(p.root(), "v*", p.key))
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, dir := range all {
+		if dir != p.dir() {
+			found = append(found, dir)
+		}
+	}
+	return found, nil
+}
+
+// ensureBPFFS mounts the BPF file system where it isn't: minimal systems and containers leave that to the user.
+func ensureBPFFS(path string) error {
+	var fs unix.Statfs_t
+	err := unix.Statfs(path, &fs)
+	if err == nil && fs.Type == unix.BPF_FS_MAGIC {
+		return nil
+	}
+	if err == nil {
+		err = unix.Mount("bpf", path, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700")
+	}
+	if err != nil {
+		return fmt.Errorf("%s is no BPF file system and can't be mounted (%w): run `mount -t bpf bpf %s` as root", path, err, path)
+	}
+	return nil
+}
+
+// lockTimeout is far longer than any holder needs: one that is stopped must not stop the others for ever.
+const lockTimeout = 5 * time.Second
+
+// lock keeps other weir processes from changing pins or control maps. Closing the file unlocks, as does dying.
+func (p place) lock() (*os.File, error) {
+	dir, err := os.Open(p.root())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
+	defer cancel()
+	for {
+		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return dir, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", p.root(), err), dir.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("%s is locked by another weir process: find it with `fuser %s`", p.root(), p.root()),
+				dir.Close())
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
