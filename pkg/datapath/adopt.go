@@ -104,7 +104,7 @@ func (p place) upgrade(old *pinned, objs *bpfObjects) (bool, error) {
 	if is.Tag == was.Tag {
 		return false, nil
 	}
-	next := filepath.Join(p.dir(), "."+pinProgram)
+	next := filepath.Join(p.dir(), pinProgram+"-next")
 	if err := os.RemoveAll(next); err != nil {
 		return false, fmt.Errorf("clear what an interrupted upgrade left: %w", err)
 	}

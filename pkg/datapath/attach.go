@@ -62,7 +62,7 @@ func Attach(o Options) (*Attachment, error) {
 		return nil, errors.Join(err, fmt.Errorf("another version of weir holds %s (%v): run that version's `weir unload` first",
 			p.iface, others))
 	}
-	if err := os.RemoveAll(p.staging()); err != nil {
+	if err := discard(p.staging()); err != nil {
 		return nil, fmt.Errorf("clear what an interrupted start left: %w", err)
 	}
 	a := &Attachment{}
@@ -94,7 +94,7 @@ func Attach(o Options) (*Attachment, error) {
 func (p place) live() (bool, error) {
 	l, err := link.LoadPinnedLink(filepath.Join(p.dir(), pinLink), nil)
 	if errors.Is(err, os.ErrNotExist) {
-		return false, removeAll(p.dir())
+		return false, discard(p.dir())
 	}
 	if err != nil {
 		return false, explainOpen(p.iface, err)
@@ -103,14 +103,7 @@ func (p place) live() (bool, error) {
 	if err = errors.Join(err, l.Close()); err != nil || ok {
 		return ok, err
 	}
-	return false, removeAll(p.dir())
-}
-
-func removeAll(dir string) error {
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove stale pins: %w", err)
-	}
-	return nil
+	return false, discard(p.dir())
 }
 
 // create loads, attaches and pins. What fails half way leaves nothing behind: pins are staged, and an unpinned link ends

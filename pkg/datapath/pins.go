@@ -20,7 +20,8 @@ const ABI = 1
 const DefaultBPFFS = "/sys/fs/bpf"
 
 const (
-	stagingPrefix = ".staging-"
+	// bpffs reserves names with dots.
+	stagingPrefix = "staging-"
 
 	pinLink    = "link"
 	pinProgram = "prog"

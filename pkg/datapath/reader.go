@@ -60,15 +60,16 @@ func openReader(p place) (_ *Reader, err error) {
 			err = explainOpen(p.iface, errors.Join(err, r.Close()))
 		}
 	}()
+	// The kernel neither maps the memory of maps nor opens links read-only. The pins are root's alone anyway.
 	for _, m := range []struct {
 		to   **ebpf.Map
 		name string
-	}{{&r.control, pinControl}, {&r.info, pinInfo}, {&r.cpus, pinCPUs}, {&r.sources, pinSources}} {
-		if *m.to, err = ebpf.LoadPinnedMap(filepath.Join(p.dir(), m.name), readOnly); err != nil {
+		opts *ebpf.LoadPinOptions
+	}{{&r.control, pinControl, readOnly}, {&r.info, pinInfo, readOnly}, {&r.cpus, pinCPUs, nil}, {&r.sources, pinSources, nil}} {
+		if *m.to, err = ebpf.LoadPinnedMap(filepath.Join(p.dir(), m.name), m.opts); err != nil {
 			return nil, err
 		}
 	}
-	// The kernel opens no link read-only; its pin is root's alone anyway.
 	if r.link, err = link.LoadPinnedLink(filepath.Join(p.dir(), pinLink), nil); err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func unload(root string, wanted func(key string) bool) (found bool, err error) {
 	for _, dir := range dirs {
 		if wanted(strings.TrimPrefix(filepath.Base(dir), stagingPrefix)) {
 			found = true
-			errs = append(errs, detach(dir), os.RemoveAll(dir))
+			errs = append(errs, discard(dir))
 		}
 	}
 	// The directories go once nobody uses them.
@@ -58,18 +58,21 @@ func unload(root string, wanted func(key string) bool) (found bool, err error) {
 	return found, errors.Join(errs...)
 }
 
-// detach takes the program off the interface even while somebody holds the link open.
-func detach(dir string) error {
+// discard removes pins. It detaches first: a link may be held open by others, and the kernel ends one that isn't only some
+// time after its pin is gone.
+func discard(dir string) error {
 	l, err := link.LoadPinnedLink(filepath.Join(dir, pinLink), nil)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	if err == nil {
+		err = errors.Join(detach(l), l.Close())
+	} else if errors.Is(err, os.ErrNotExist) {
+		err = nil
 	}
-	if err != nil {
-		return fmt.Errorf("open the link in %s: %w", dir, err)
+	return errors.Join(err, os.RemoveAll(dir))
+}
+
+func detach(l link.Link) error {
+	if gone, err := attachedTo(l, 0); err != nil || gone {
+		return err // the interface took it along
 	}
-	err = l.Detach()
-	if gone, queryErr := attachedTo(l, 0); queryErr == nil && gone {
-		err = nil // the interface took it along
-	}
-	return errors.Join(err, l.Close())
+	return l.Detach()
 }
