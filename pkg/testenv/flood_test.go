@@ -12,9 +12,12 @@ import (
 // received counts the frames that have come to the host.
 func received(t *testing.T, h *Host) uint64 {
 	t.Helper()
-	out := h.Run(t, "cat", "/proc/net/dev")
-	_, out, _ = strings.Cut(out, "eth0:")
-	n, err := strconv.ParseUint(strings.Fields(out)[1], 10, 64)
+	a, err := openArrivals(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.dev.Close()
+	n, err := a.count()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +59,18 @@ func TestSendLosesNothing(t *testing.T) {
 func TestSendRefusesWhatTheInterfaceRefuses(t *testing.T) {
 	_, b := Pair(t)
 	if err := NewWire(t, b, "eth0").Send(make([]byte, 3000)); err == nil || !strings.Contains(err.Error(), "3000 bytes") {
+		t.Error(err)
+	}
+}
+
+func TestSendTellsLosses(t *testing.T) {
+	n := Bank(t)
+	n.Switch.Run(t, "ip", "link", "set", "bank", "nomaster")
+	f := NewSYN(n.Attacker.Addr(1025), n.Bank.Addr(9))
+	f.DstMAC = n.Bank.MAC
+	// Many, since IPv6 may say a word of its own, which counts.
+	err := NewWire(t, n.Attacker, "eth0").Send(slices.Repeat([][]byte{f.Bytes()}, 100)...)
+	if err == nil || !strings.Contains(err.Error(), "frames did not arrive at bank") {
 		t.Error(err)
 	}
 }

@@ -28,6 +28,7 @@ type Host struct {
 	IPv6      netip.Addr
 
 	netns string // "" for the machine itself
+	net   *Net
 }
 
 // Local is the machine itself, for what isn't to run in a namespace.

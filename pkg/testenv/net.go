@@ -44,7 +44,7 @@ func NewNet(t testing.TB) *Net {
 // by itself when a link comes up (no duplicate address detection, no router solicitations).
 func (n *Net) Host(name string) *Host {
 	n.t.Helper()
-	h := &Host{Name: name, netns: n.name + "-" + name}
+	h := &Host{Name: name, netns: n.name + "-" + name, net: n}
 	run(n.t, "", "ip", "netns", "add", h.netns)
 	n.hosts = append(n.hosts, h)
 	for _, conf := range []string{"all", "default"} {
