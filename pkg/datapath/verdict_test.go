@@ -20,12 +20,12 @@ const (
 
 // program is the datapath loaded but not attached, to be run on single frames.
 type program struct {
-	t    *testing.T
+	t    testing.TB
 	objs *bpfObjects
 	read *Reader
 }
 
-func newProgram(t *testing.T, l Limit) *program {
+func newProgram(t testing.TB, l Limit) *program {
 	t.Helper()
 	te.Root(t)
 	c := constants{seed: newSeed(), sources: MinSources}
