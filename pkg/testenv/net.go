@@ -105,7 +105,8 @@ func reap(gone func(pid int) bool) {
 	}
 }
 
+// dead counts zombies too, which have no program any more: in a container nobody may ever wait for them.
 func dead(pid int) bool {
-	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	_, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
 	return os.IsNotExist(err)
 }
