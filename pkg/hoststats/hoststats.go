@@ -1,0 +1,50 @@
+// Package hoststats reads how the protected server fares: CPU, memory, TCP, and which interface is its way out. It alone
+// imports gopsutil and procfs. What is of the network is that of the calling process's network namespace.
+package hoststats
+
+import (
+	"fmt"
+
+	"github.com/prometheus/procfs"
+	"github.com/shirou/gopsutil/v3/cpu"
+	"github.com/shirou/gopsutil/v3/mem"
+)
+
+// Host is the machine that this process runs on. Its methods may be called from one goroutine at a time.
+type Host struct {
+	proc procfs.FS
+	cpu  usage
+}
+
+// New returns an error if /proc isn't there.
+func New() (*Host, error) {
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return nil, fmt.Errorf("open /proc: %w: mount it", err)
+	}
+	return &Host{proc: proc}, nil
+}
+
+// CPU returns how busy all cores together were since the last call, in percent. The first call only begins, and returns 0.
+func (h *Host) CPU() (float64, error) {
+	times, err := cpu.Times(false)
+	if err != nil {
+		return 0, fmt.Errorf("read the CPU's times: %w", err)
+	}
+	if len(times) != 1 {
+		return 0, fmt.Errorf("read the CPU's times: %d lines for all cores, want 1", len(times))
+	}
+	return h.cpu.since(times[0]), nil
+}
+
+// RAM returns the memory in use, in percent: all that isn't free and can't be freed at once, as caches can.
+func (h *Host) RAM() (float64, error) {
+	m, err := mem.VirtualMemory()
+	if err != nil {
+		return 0, fmt.Errorf("read the memory's use: %w", err)
+	}
+	if m.Total == 0 {
+		return 0, fmt.Errorf("read the memory's use: /proc/meminfo has no MemTotal")
+	}
+	return percent(float64(m.Total)-float64(m.Available), float64(m.Total)), nil
+}
