@@ -1,0 +1,155 @@
+// Package monitor compares what the sensor publishes with thresholds and with what is normal, alerts people and
+// commands the controller. It needs the broker only: no privilege, no other access to the server.
+package monitor
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/console"
+)
+
+// Bus is the connection to the broker. Its handlers run one at a time.
+type Bus interface {
+	Publish(context.Context, bus.Publication) error
+	Subscribe(filter string, h func(bus.Message)) error
+	AwaitConnection(context.Context) error
+}
+
+// Monitor watches one server.
+type Monitor struct {
+	cfg      Config
+	bus      Bus
+	log      *slog.Logger
+	out      *console.Printer
+	warnings console.Complaints
+	commands chan Request
+
+	mu         sync.Mutex // handlers and ticks come from different goroutines
+	stopped    bool
+	detectors  [numMetrics]*Detector
+	mitigation *Mitigation
+	silence    silence
+}
+
+const (
+	connectWait  = 5 * time.Second // for the first connection, before ready is said without one
+	stopWait     = time.Second     // for output that is stuck
+	tickEvery    = time.Second
+	warnEvery    = time.Minute
+	commandQueue = 16
+)
+
+// New returns a monitor that prints to out what it receives and publishes.
+func New(cfg Config, b Bus, out io.Writer, log *slog.Logger) (*Monitor, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	m := &Monitor{
+		cfg:        cfg,
+		bus:        b,
+		log:        log,
+		out:        console.NewPrinter(out),
+		warnings:   console.Complaints{Log: log, Every: warnEvery},
+		commands:   make(chan Request, commandQueue),
+		mitigation: NewMitigation(cfg, cfg.Origin+"-"+rand.Text()[:8]),
+		silence:    silence{limit: cfg.silence()},
+	}
+	for of := range numMetrics {
+		m.detectors[of] = NewDetector(cfg.detector(of))
+	}
+	return m, nil
+}
+
+// Run watches until ctx ends; it is not to be run again. It calls ready once it is connected, or goes without a broker
+// after 5 s: the connection comes by itself later. Errors are subscriptions that the broker refuses.
+func (m *Monitor) Run(ctx context.Context, ready func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	printed, sent := make(chan struct{}), make(chan struct{})
+	go func() { defer close(printed); m.out.Run(ctx) }()
+	go func() { defer close(sent); m.sendCommands(ctx) }()
+	defer func() {
+		m.stop()
+		cancel()
+		timeout := time.After(stopWait)
+		for _, done := range []chan struct{}{printed, sent} {
+			select {
+			case <-done:
+			case <-timeout:
+				return
+			}
+		}
+	}()
+	if err := m.subscribe(); err != nil {
+		return err
+	}
+	wait, cancelWait := context.WithTimeout(ctx, connectWait)
+	err := m.bus.AwaitConnection(wait)
+	cancelWait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		m.log.Warn("no broker yet: nothing is watched until it is there", "err", err)
+	}
+	ready()
+	m.tick(ctx)
+	return nil
+}
+
+func (m *Monitor) subscribe() error {
+	root := m.cfg.Root
+	for _, s := range []struct {
+		filter string
+		handle func(bus.Message)
+	}{
+		// The status first: whose limit is on should be known before the first sample is judged.
+		{root.Status(), m.onStatus},
+		{root.Metrics(), m.onMetric},
+		{root.Command(), m.onCommand},
+		{publicFilter, m.show},
+	} {
+		if err := m.bus.Subscribe(s.filter, m.unlessStopped(s.handle)); err != nil {
+			return fmt.Errorf("monitor: %w", err)
+		}
+	}
+	return nil
+}
+
+func (m *Monitor) unlessStopped(h func(bus.Message)) func(bus.Message) {
+	return func(msg bus.Message) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if !m.stopped {
+			h(msg)
+		}
+	}
+}
+
+func (m *Monitor) stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stopped = true
+}
+
+func (m *Monitor) tick(ctx context.Context) {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			m.mu.Lock()
+			m.act(m.mitigation.Tick(now))
+			m.silence.tick(now, m.log)
+			m.mu.Unlock()
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package monitor
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/wire"
+)
+
+const publicFilter = wire.PublicFilter
+
+// show prints any message; that is all that becomes of public ones.
+func (m *Monitor) show(msg bus.Message) {
+	m.out.Printf("Received from topic: %s: %s", wire.Describe([]byte(msg.Topic)), describe(msg))
+}
+
+func describe(msg bus.Message) string {
+	if msg.Oversize > 0 {
+		return fmt.Sprintf("(left out: %d bytes, at most %d are read)", msg.Oversize, wire.MaxPayload)
+	}
+	return wire.Describe(msg.Payload)
+}
+
+// onMetric judges a sample by when it arrives: the clock of its sender decides nothing.
+func (m *Monitor) onMetric(msg bus.Message) {
+	now := time.Now()
+	m.show(msg) // takes microseconds: the printer has a queue
+	if err := m.sample(now, msg); err != nil {
+		m.warnings.Warn(now, "metrics ignored", "topic", msg.Topic, "err", err)
+	}
+}
+
+func (m *Monitor) sample(now time.Time, msg bus.Message) error {
+	if msg.Oversize > 0 {
+		return fmt.Errorf("%d bytes, at most %d are read", msg.Oversize, wire.MaxPayload)
+	}
+	if msg.Retained {
+		return fmt.Errorf("retained, so of unknown age: publish metrics without retain")
+	}
+	switch root := m.cfg.Root; msg.Topic {
+	case root.MetricsCPU():
+		cpu, err := wire.DecodeCPU(msg.Payload)
+		if err != nil {
+			return err
+		}
+		m.observe(now, metricCPU, cpu.Usage, false)
+	case root.MetricsRAM():
+		ram, err := wire.DecodeRAM(msg.Payload)
+		if err != nil {
+			return err
+		}
+		m.observe(now, metricRAM, ram.Usage, false)
+	case root.MetricsNetwork():
+		network, err := wire.DecodeNetwork(msg.Payload)
+		if err != nil {
+			return err
+		}
+		m.silence.heard(now, m.log)
+		syns := float64(network.SYNPacketCount)
+		m.observe(now, metricSYN, syns, network.Early)
+		m.act(m.mitigation.SYNs(now, syns < m.detectors[metricSYN].ClearLevel(), network.Early))
+		m.observe(now, metricConnections, float64(network.ActiveTCPConnections), network.Early)
+	}
+	return nil
+}
+
+func (m *Monitor) observe(now time.Time, of metric, value float64, early bool) {
+	e, ok := m.detectors[of].Observe(now, value, early)
+	if !ok {
+		return
+	}
+	m.act(m.mitigation.Alert(now, of, e)) // the command first: it's what holds the flood back
+	m.alert(of.alert(e))
+}
+
+// onStatus learns from the controller. What other programs say under status is shown only.
+func (m *Monitor) onStatus(msg bus.Message) {
+	now := time.Now()
+	m.show(msg)
+	if msg.Topic != m.cfg.Root.StatusRateLimiting() || msg.Oversize > 0 {
+		return
+	}
+	s, err := wire.DecodeStatus(msg.Payload)
+	if err != nil {
+		m.warnings.Warn(now, "status ignored", "topic", msg.Topic, "err", err)
+		return
+	}
+	m.act(m.mitigation.Status(now, s, ownerIn(msg.Payload)))
+}
+
+// ownerIn is whose limit is in force, which a status says beside what became of a command. Controllers that don't say
+// leave it to be concluded from the commands.
+func ownerIn(payload []byte) string {
+	var s struct {
+		Owner string `json:"owner"`
+	}
+	if json.Unmarshal(payload, &s) != nil {
+		return ""
+	}
+	return s.Owner
+}
+
+// onCommand shows the commands of others.
+func (m *Monitor) onCommand(msg bus.Message) {
+	if msg.Oversize == 0 {
+		if c, err := wire.DecodeCommand(msg.Payload); err == nil && strings.HasPrefix(c.ID, m.mitigation.idPrefix) {
+			return // our own, which was printed as published
+		}
+	}
+	m.show(msg)
+}
