@@ -1,0 +1,48 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/datapath"
+	"github.com/weir-sensor/weir/pkg/wire"
+)
+
+// Config of the controller. Start from DefaultConfig.
+type Config struct {
+	Root       wire.Root
+	Limit      datapath.Limit // of commands that name none
+	Lease      time.Duration  // of commands without ttl_seconds, renewed while the flood lasts
+	RenewEvery time.Duration  // how often to look whether it does
+}
+
+// DefaultConfig is what the design says.
+func DefaultConfig() Config {
+	return Config{
+		Root:       wire.DefaultRoot,
+		Limit:      datapath.DefaultLimit,
+		Lease:      10 * time.Minute,
+		RenewEvery: 15 * time.Second,
+	}
+}
+
+// Validate names every key that is wrong, one line each.
+func (c Config) Validate() error {
+	errs := []error{c.Root.Validate()}
+	if c.Root.Org == "public" {
+		errs = append(errs, errors.New(`org "public" is where anybody may write: choose another name`))
+	}
+	if err := c.Limit.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("limit: %w", err))
+	}
+	if c.Lease < minLease || c.Lease > datapath.MaxLease {
+		errs = append(errs, fmt.Errorf("lease %v: give %v to %v", c.Lease, minLease, datapath.MaxLease))
+	}
+	if c.RenewEvery <= 0 || c.RenewEvery > c.Lease/2 {
+		errs = append(errs, fmt.Errorf("renew every %v: give a time above 0, half of the lease (%v) at most", c.RenewEvery, c.Lease))
+	}
+	return errors.Join(errs...)
+}
+
+const minLease = time.Second

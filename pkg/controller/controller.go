@@ -1,0 +1,159 @@
+// Package controller does what commands say: it flips the datapath's control map, keeps the lease up while the flood
+// lasts, and answers every command with a status. It runs on the protected host, beside the sensor.
+package controller
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/console"
+	"github.com/weir-sensor/weir/pkg/datapath"
+	"github.com/weir-sensor/weir/pkg/wire"
+)
+
+// Bus is the connection to the broker. Its handlers run one at a time.
+type Bus interface {
+	Publish(context.Context, bus.Publication) error
+	Subscribe(filter string, h func(bus.Message)) error
+	AwaitConnection(context.Context) error
+}
+
+// Limiter is the datapath's switch. Enable replaces whatever limit and lease there was. Errors tell an operator what
+// to do.
+type Limiter interface {
+	Enable(limit datapath.Limit, lease time.Duration) error
+	Disable() error
+	State() (State, error)
+}
+
+// Controller acts for one server. All of its state belongs to the goroutine of Run.
+type Controller struct {
+	cfg      Config
+	bus      Bus
+	limiter  Limiter
+	log      *slog.Logger
+	out      *console.Printer
+	warnings console.Complaints
+	reports  *reporter
+
+	commands chan bus.Message
+	retained chan status // the status that was retained before this controller started
+
+	lease    Lease
+	known    bool    // the datapath was seen since the start
+	adopted  bool    // the limit was found on: whose it is may still be learned
+	before   *status // what was retained, while it may still tell
+	nextLook time.Time
+}
+
+const (
+	connectWait = 5 * time.Second // for the first connection, before ready is said without one
+	stopWait    = time.Second     // for output that is stuck
+	retryEvery  = time.Second     // a datapath that can't be read
+	warnEvery   = time.Minute
+)
+
+// New returns a controller that prints to out what it receives and does.
+func New(cfg Config, b Bus, l Limiter, out io.Writer, log *slog.Logger) (*Controller, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Controller{
+		cfg:      cfg,
+		bus:      b,
+		limiter:  l,
+		log:      log,
+		out:      console.NewPrinter(out),
+		warnings: console.Complaints{Log: log, Every: warnEvery},
+		commands: make(chan bus.Message),
+		retained: make(chan status, 1),
+	}
+	c.reports = newReporter(b, c.out, &c.warnings)
+	return c, nil
+}
+
+// Run acts until ctx ends; it is not to be run again. It calls ready once it is connected, or goes without a broker
+// after 5 s: leases are renewed without one too. A limit in force stays in force until its lease ends. Errors are
+// subscriptions that the broker refuses.
+func (c *Controller) Run(ctx context.Context, ready func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	printed := make(chan struct{})
+	go func() { defer close(printed); c.out.Run(ctx) }()
+	go c.reports.run(ctx)
+	defer func() {
+		cancel()
+		select {
+		case <-printed:
+		case <-time.After(stopWait):
+		}
+	}()
+	connected := make(chan error, 1)
+	// A broker that is slow to answer must not keep a lease from being renewed.
+	go func() { connected <- c.connect(ctx) }()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case err := <-connected:
+			if err != nil {
+				return err
+			}
+			if ctx.Err() == nil {
+				ready()
+			}
+		case msg := <-c.commands:
+			c.execute(time.Now(), msg)
+			timer.Reset(time.Until(c.nextLook))
+		case was := <-c.retained:
+			c.remember(time.Now(), was)
+		case <-timer.C:
+			c.look(time.Now())
+			timer.Reset(time.Until(c.nextLook))
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (c *Controller) connect(ctx context.Context) error {
+	for _, s := range []struct {
+		filter string
+		handle func(bus.Message)
+	}{
+		{c.cfg.Root.StatusRateLimiting(), c.onStatus},
+		{wire.PublicFilter, c.onPublic},
+		// Commands last: by then what was retained is on its way.
+		{c.cfg.Root.Command(), func(msg bus.Message) {
+			select {
+			case c.commands <- msg:
+			case <-ctx.Done():
+			}
+		}},
+	} {
+		if err := c.bus.Subscribe(s.filter, s.handle); err != nil {
+			return fmt.Errorf("controller: %w", err)
+		}
+	}
+	wait, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	if err := c.bus.AwaitConnection(wait); err != nil && ctx.Err() == nil {
+		c.log.Warn("no broker yet: no command arrives until it is there, leases are renewed meanwhile", "err", err)
+	}
+	return nil
+}
+
+// onPublic shows what anybody may write; that is all that becomes of it.
+func (c *Controller) onPublic(msg bus.Message) {
+	c.out.Printf("Public message received on topic '%s': %s", wire.Describe([]byte(msg.Topic)), describe(msg))
+}
+
+func describe(msg bus.Message) string {
+	if msg.Oversize > 0 {
+		return fmt.Sprintf("(left out: %d bytes, at most %d are read)", msg.Oversize, wire.MaxPayload)
+	}
+	return wire.Describe(msg.Payload)
+}
