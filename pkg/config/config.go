@@ -1,0 +1,122 @@
+// Package config is the one table of settings: what each is called as a flag, a variable and a YAML key, what it means,
+// and where its value came from. Flags come before variables, variables before the file, the file before defaults.
+package config
+
+import (
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/wire"
+)
+
+// Config is what all layers come to. What a component thinks of its values is the component's to say.
+type Config struct {
+	Interface string // "" for that of the default route
+	BPFFS     string
+
+	Org, Site, Server string
+
+	Broker  Broker
+	Listen  Listen
+	Sensor  Sensor
+	Limit   Limit
+	Monitor Monitor
+	Log     Log
+
+	// Warnings are for the log, one line each.
+	Warnings []string
+
+	given map[string]string // where each key that isn't a default came from
+}
+
+// Root is the prefix of all topics.
+func (c *Config) Root() wire.Root { return wire.Root{Org: c.Org, Site: c.Site, Server: c.Server} }
+
+// Given tells whether somebody chose a key's value, by whatever way.
+func (c *Config) Given(key string) bool { return c.given[key] != "" }
+
+// Broker is where to connect to and as whom.
+type Broker struct {
+	URL          string // without a password, and without a user's name if there is one below
+	Username     string
+	Password     string // that of PasswordFile, if one is given
+	PasswordFile string
+	ClientID     string
+}
+
+// Listen is where the embedded broker listens; "" for not at all.
+type Listen struct {
+	TCP         string
+	WebSocket   string
+	AllowRemote bool
+}
+
+// Sensor is how the sensor reports.
+type Sensor struct {
+	Interval    time.Duration
+	EarlyReport uint64 // SYNs in 5 s
+	TopSources  int
+	Sources     int // capacity of the source table
+}
+
+// Limit is what a source may send while limiting is on.
+type Limit struct {
+	Rate  uint64 // SYNs per second
+	Burst uint64 // SYNs
+	Lease time.Duration
+}
+
+// Monitor has the fields of the monitor's own configuration.
+type Monitor struct {
+	Origin string
+
+	CPUThreshold         float64
+	RAMThreshold         float64
+	SYNThreshold         float64
+	ConnectionsThreshold float64
+
+	ClearRatio   float64
+	RaiseSamples int
+	RaiseWindow  int
+
+	SpikeFactor      float64
+	SpikeWarmup      int
+	NormalHalfLife   time.Duration
+	SYNFloor         float64
+	ConnectionsFloor float64
+
+	Interval      time.Duration // the sensor's: it isn't a setting of its own
+	RemindEvery   time.Duration
+	Calm          time.Duration
+	ScaleEvery    time.Duration
+	StatusTimeout time.Duration
+}
+
+// Log is how to log.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // text or json
+}
+
+// Default is the configuration when nobody says anything. The numbers' reasons stand where they are used; a test
+// compares them.
+func Default() *Config {
+	return &Config{
+		BPFFS:  "/sys/fs/bpf",
+		Org:    wire.DefaultRoot.Org,
+		Site:   wire.DefaultRoot.Site,
+		Server: wire.DefaultRoot.Server,
+		Broker: Broker{URL: "tcp://127.0.0.1:1883"},
+		Listen: Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
+		Sensor: Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 32768},
+		Limit:  Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute},
+		Monitor: Monitor{
+			Origin:       "monitor",
+			CPUThreshold: 80, RAMThreshold: 80, SYNThreshold: 700, ConnectionsThreshold: 400,
+			ClearRatio: 0.8, RaiseSamples: 2, RaiseWindow: 3,
+			SpikeFactor: 10, SpikeWarmup: 12, NormalHalfLife: 5 * time.Minute, SYNFloor: 20, ConnectionsFloor: 20,
+			Interval: 5 * time.Second, RemindEvery: time.Minute, Calm: time.Minute,
+			ScaleEvery: 5 * time.Minute, StatusTimeout: 5 * time.Second,
+		},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}

@@ -1,0 +1,160 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// Setting is one thing to choose.
+type Setting struct {
+	Key      string   // in YAML: a dot separates a section from what is in it
+	Flag     string   // without dashes; "" for a secret: everybody on the machine can read a command line
+	Env      string   // WEIR_…
+	Help     string   // what it is, with its unit
+	Commands []string // that it applies to
+	Type     Type
+	Default  string // as it is written in YAML
+
+	field func(*Config) any // points into a Config
+	check func(string) error
+}
+
+// appliesTo tells whether a command takes the setting. `weir config` takes all.
+func (s *Setting) appliesTo(command string) bool {
+	return command == "config" || slices.Contains(s.Commands, command)
+}
+
+// The commands that a setting may apply to.
+var (
+	atBroker   = []string{"up", "sensor", "monitor", "controller", "ctl"}
+	byItself   = []string{"sensor", "monitor", "controller", "ctl"}
+	atDatapath = []string{"up", "sensor", "controller", "status", "unload"}
+	embedded   = []string{"up", "broker"}
+	sensing    = []string{"up", "sensor"}
+	limiting   = []string{"up", "sensor", "controller"}
+	leasing    = []string{"up", "controller"}
+	monitoring = []string{"up", "monitor"}
+	intervals  = []string{"up", "sensor", "monitor"}
+	everything = []string{"up", "sensor", "monitor", "controller", "broker", "ctl", "status", "unload"}
+)
+
+// Settings is every setting there is, in the order in which people should read them.
+var Settings = complete([]Setting{
+	{Key: "interface", Commands: atDatapath, field: func(c *Config) any { return &c.Interface },
+		Help: "network interface to protect; empty for that of the default route"},
+	{Key: "bpffs", Commands: atDatapath, field: func(c *Config) any { return &c.BPFFS },
+		Help: "folder of the BPF filesystem, where the datapath is pinned"},
+
+	{Key: "org", Commands: atBroker, field: func(c *Config) any { return &c.Org },
+		Help: "first level of all topics; angle brackets are taken literally"},
+	{Key: "site", Commands: atBroker, field: func(c *Config) any { return &c.Site },
+		Help: "second level of all topics; empty for none"},
+	{Key: "server", Commands: atBroker, field: func(c *Config) any { return &c.Server },
+		Help: "last level of the topics' prefix: the protected server's name"},
+
+	{Key: "broker", Commands: atBroker, field: func(c *Config) any { return &c.Broker.URL }, check: checkBroker,
+		Help: "MQTT broker: tcp, tls, ws or wss://[user@]host[:port]"},
+	{Key: "username", Commands: atBroker, field: func(c *Config) any { return &c.Broker.Username },
+		Help: "user's name at the broker"},
+	{Key: "password", Commands: atBroker, field: func(c *Config) any { return &c.Broker.Password }, Type: Secret,
+		Help: "password at the broker; has no flag, since everybody can read command lines"},
+	{Key: "password-file", Commands: atBroker, field: func(c *Config) any { return &c.Broker.PasswordFile },
+		Help: "file that holds the password at the broker"},
+	{Key: "client-id", Commands: byItself, field: func(c *Config) any { return &c.Broker.ClientID },
+		Help: "client's name at the broker, of one connection only; empty for a random one"},
+
+	{Key: "listen", Commands: embedded, field: func(c *Config) any { return &c.Listen.TCP },
+		Help: "address:port of the embedded broker"},
+	{Key: "listen-ws", Commands: embedded, field: func(c *Config) any { return &c.Listen.WebSocket },
+		Help: "address:port of the embedded broker for MQTT over WebSocket; empty for none"},
+	{Key: "allow-remote", Commands: embedded, field: func(c *Config) any { return &c.Listen.AllowRemote },
+		Help: "let the embedded broker listen on other addresses than loopback: whoever reaches it can command"},
+
+	{Key: "sensor.interval", Commands: intervals, field: func(c *Config) any { return &c.Sensor.Interval },
+		Help: "time between regular metrics; sensor and monitor must agree"},
+	{Key: "sensor.early-report", Commands: sensing, field: func(c *Config) any { return &c.Sensor.EarlyReport },
+		Help: "SYNs in 5 s over which network metrics are sent at once; 0 for never"},
+	{Key: "sensor.top-sources", Commands: sensing, field: func(c *Config) any { return &c.Sensor.TopSources },
+		Help: "number of sources with the highest SYN rate to report"},
+	{Key: "sensor.sources", Commands: sensing, field: func(c *Config) any { return &c.Sensor.Sources },
+		Help: "number of sources that the datapath tells apart, a power of two"},
+
+	{Key: "limit.rate", Commands: limiting, field: func(c *Config) any { return &c.Limit.Rate },
+		Help: "SYNs per second that a source may send while limiting is on, unless the command says otherwise"},
+	{Key: "limit.burst", Commands: limiting, field: func(c *Config) any { return &c.Limit.Burst },
+		Help: "SYNs that a source may send at once"},
+	{Key: "limit.lease", Commands: leasing, field: func(c *Config) any { return &c.Limit.Lease },
+		Help: "time after which limiting ends by itself, unless the controller renews it"},
+
+	{Key: "monitor.origin", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.Origin },
+		Help: "who the monitor's commands are from; each monitor of a server has its own"},
+	{Key: "monitor.cpu-threshold", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.CPUThreshold },
+		Help: "CPU usage over which to alert, in percent"},
+	{Key: "monitor.ram-threshold", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.RAMThreshold },
+		Help: "RAM usage over which to alert, in percent"},
+	{Key: "monitor.syn-threshold", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.SYNThreshold },
+		Help: "SYNs in 5 s over which to alert"},
+	{Key: "monitor.connections-threshold", Commands: monitoring,
+		field: func(c *Config) any { return &c.Monitor.ConnectionsThreshold },
+		Help:  "active TCP connections over which to alert"},
+	{Key: "monitor.clear-ratio", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.ClearRatio },
+		Help: "part of the level that was crossed below which an alert clears"},
+	{Key: "monitor.raise-samples", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.RaiseSamples },
+		Help: "samples over the threshold, of the last monitor.raise-window, that raise an alert; SYNs need one"},
+	{Key: "monitor.raise-window", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.RaiseWindow },
+		Help: "samples to look at; as many in a row below the clear level clear"},
+	{Key: "monitor.spike-factor", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.SpikeFactor },
+		Help: "times the normal SYNs or connections that are a spike; 0 for no spikes"},
+	{Key: "monitor.spike-warmup", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.SpikeWarmup },
+		Help: "samples before the normal level is known"},
+	{Key: "monitor.normal-half-life", Commands: monitoring,
+		field: func(c *Config) any { return &c.Monitor.NormalHalfLife },
+		Help:  "time in which what was learned of the normal level loses half of its weight"},
+	{Key: "monitor.syn-floor", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.SYNFloor },
+		Help: "SYNs in 5 s that the normal level is taken as at least"},
+	{Key: "monitor.connections-floor", Commands: monitoring,
+		field: func(c *Config) any { return &c.Monitor.ConnectionsFloor },
+		Help:  "connections that the normal level is taken as at least"},
+	{Key: "monitor.remind-every", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.RemindEvery },
+		Help: "time between reminders of an alert"},
+	{Key: "monitor.calm", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.Calm },
+		Help: "time that SYNs must stay below the clear level before limiting is switched off"},
+	{Key: "monitor.scale-every", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.ScaleEvery },
+		Help: "shortest time between two requests to scale for the same alert"},
+	{Key: "monitor.status-timeout", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.StatusTimeout },
+		Help: "time after which a command without a status is sent again"},
+
+	{Key: "log.level", Commands: everything, field: func(c *Config) any { return &c.Log.Level },
+		check: oneOf("debug", "info", "warn", "error"), Help: "least that is logged: debug, info, warn or error"},
+	{Key: "log.format", Commands: everything, field: func(c *Config) any { return &c.Log.Format },
+		check: oneOf("text", "json"), Help: "form of the log: text or json"},
+})
+
+// complete derives what follows from the key and the field.
+func complete(all []Setting) []Setting {
+	defaults := Default()
+	for i := range all {
+		s := &all[i]
+		dashed := strings.ReplaceAll(s.Key, ".", "-")
+		s.Env = envPrefix + strings.ToUpper(strings.ReplaceAll(dashed, "-", "_"))
+		if s.Type == "" {
+			s.Type = typeOf(s.field(defaults))
+		}
+		if s.Type != Secret {
+			s.Flag = dashed
+		}
+		s.Default = format(s.field(defaults))
+	}
+	return all
+}
+
+const envPrefix = "WEIR_"
+
+// index is the settings by key.
+var index = func() map[string]*Setting {
+	m := map[string]*Setting{}
+	for i := range Settings {
+		m[Settings[i].Key] = &Settings[i]
+	}
+	return m
+}()
