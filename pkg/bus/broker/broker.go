@@ -1,0 +1,95 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"golang.org/x/net/netutil"
+)
+
+// Broker is the embedded broker, already listening.
+type Broker struct {
+	server *mochi.Server
+	log    *slog.Logger
+	tcp    net.Listener
+	ws     net.Listener // nil for none
+}
+
+// New opens the broker's addresses. What it returns must be run, which closes them.
+func New(cfg Config, log *slog.Logger) (*Broker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{log: log}
+	var err error
+	if b.tcp, err = listen("listen", cfg.Listen); err != nil {
+		return nil, err
+	}
+	if cfg.ListenWS != "" {
+		if b.ws, err = listen("listen-ws", cfg.ListenWS); err != nil {
+			return nil, errors.Join(err, b.tcp.Close())
+		}
+	}
+	b.server = mochi.New(&mochi.Options{
+		Capabilities: capabilities(),
+		// Its warnings are about single clients' packets: anybody could fill the log with them.
+		Logger:                 slog.New(slog.DiscardHandler),
+		SysTopicResendInterval: 10,
+	})
+	err = b.server.AddHook(newGuard(b.server, log), nil)
+	all := &b.server.Listeners.ClientsWg
+	if err == nil {
+		err = b.server.AddListener(newTCP(netutil.LimitListener(b.tcp, 2*maxClients), all))
+	}
+	if err == nil && b.ws != nil {
+		err = b.server.AddListener(newWebSocket(netutil.LimitListener(b.ws, 2*maxClients), all))
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+func capabilities() *mochi.Capabilities {
+	c := mochi.NewDefaultServerCapabilities()
+	c.MaximumPacketSize = maxPacketBytes
+	c.MaximumClientWritesPending = maxPending
+	c.MaximumInflight = maxInflight
+	c.MaximumSessionExpiryInterval = maxSessionHours * 3600
+	c.MaximumClients = maxClients
+	c.TopicAliasMaximum = 64
+	return c
+}
+
+func (b *Broker) close() error {
+	err := b.tcp.Close()
+	if b.ws != nil {
+		err = errors.Join(err, b.ws.Close())
+	}
+	return err
+}
+
+// Addr is the address for MQTT over TCP, with the port that was given for port 0.
+func (b *Broker) Addr() string { return b.tcp.Addr().String() }
+
+// AddrWS is the address for MQTT over WebSocket, empty for none.
+func (b *Broker) AddrWS() string {
+	if b.ws == nil {
+		return ""
+	}
+	return b.ws.Addr().String()
+}
+
+// Run serves until ctx ends.
+func (b *Broker) Run(ctx context.Context, ready func()) error {
+	if err := b.server.Serve(); err != nil {
+		return errors.Join(err, b.close())
+	}
+	b.log.Info("broker listens", "address", b.Addr(), "websocket", b.AddrWS())
+	ready()
+	<-ctx.Done()
+	return b.server.Close()
+}

@@ -1,0 +1,28 @@
+package bus
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// explain says what to do about an attempt that failed.
+func explain(err error) string {
+	var dns *net.DNSError
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "start the broker, or name another with --broker"
+	case errors.As(err, &dns):
+		return "check the host name in --broker"
+	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
+		return "check the user name and password"
+	case errors.Is(err, packets.ErrorRefusedIDRejected):
+		return "the broker rejects the client ID: choose another"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "check the address in --broker and the firewall between"
+	}
+	return "check that --broker names an MQTT broker and the right port and scheme"
+}

@@ -1,0 +1,135 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/weir-sensor/weir/pkg/wire"
+)
+
+const (
+	dialTimeout  = 5 * time.Second
+	writeTimeout = 5 * time.Second
+	ackTimeout   = 10 * time.Second
+	keepAlive    = 10 * time.Second
+	pingTimeout  = 5 * time.Second
+	leaveMillis  = 250
+)
+
+// link is one connection, from its handshake to its end. paho's own reconnecting is left alone: it keeps half a
+// dozen states that can't be asked for, and resends without bound.
+type link struct {
+	paho mqtt.Client
+	lost chan struct{} // closed when the connection has failed
+	gone chan struct{} // closed when the client no longer uses it
+	once sync.Once
+	err  error // why; to be read after lost
+	born time.Time
+}
+
+func (l *link) drop(err error) {
+	l.once.Do(func() {
+		l.err = err
+		close(l.lost)
+	})
+}
+
+// leave ends the connection in good order.
+func (l *link) leave() {
+	l.paho.Disconnect(leaveMillis)
+	l.drop(ErrClosed)
+}
+
+// dial makes one attempt.
+func (c *Client) dial(ctx context.Context) (*link, error) {
+	l := &link{lost: make(chan struct{}), gone: make(chan struct{})}
+	l.paho = mqtt.NewClient(c.pahoOptions(l))
+	token := l.paho.Connect()
+	select {
+	case <-token.Done():
+	case <-ctx.Done():
+		go func() { // paho's dialling can't be cancelled
+			<-token.Done()
+			l.leave()
+		}()
+		return nil, ctx.Err()
+	}
+	if err := token.Error(); err != nil {
+		return nil, err
+	}
+	l.born = time.Now()
+	return l, nil
+}
+
+func (c *Client) pahoOptions(l *link) *mqtt.ClientOptions {
+	o := mqtt.NewClientOptions()
+	// AddBroker would parse the URL again; this keeps what parseAddress made of it.
+	o.Servers = []*url.URL{c.address}
+	o.SetClientID(c.opts.ClientID).SetUsername(c.opts.Username).SetPassword(c.opts.Password)
+	o.SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false)
+	o.SetConnectTimeout(dialTimeout).SetWriteTimeout(writeTimeout)
+	o.SetDialer(&net.Dialer{Timeout: dialTimeout})
+	o.SetKeepAlive(keepAlive).SetPingTimeout(pingTimeout)
+	o.SetOrderMatters(true)
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.receive(m) })
+	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { l.drop(err) })
+	if w := c.opts.Will; w != nil {
+		o.SetBinaryWill(w.Topic, w.Payload, w.Delivery.qos(), w.Retain)
+	}
+	return o
+}
+
+// receive runs in paho's network loop and must not block.
+func (c *Client) receive(m mqtt.Message) {
+	msg := Message{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()}
+	if size := len(msg.Payload); size > wire.MaxPayload {
+		msg.Payload, msg.Oversize = nil, size
+	}
+	c.mu.Lock()
+	subs := c.subs
+	c.mu.Unlock()
+	for _, s := range subs {
+		if !matches(s.filter, msg.Topic) {
+			continue
+		}
+		if lost := c.in.put(delivery{s, msg}); lost > 0 {
+			c.folds.warn(c.log, "messages lost: they come faster than they are handled", lost)
+		}
+	}
+}
+
+func (d Delivery) qos() byte {
+	if d == BestEffort {
+		return 0
+	}
+	return 1
+}
+
+// restore subscribes to what is remembered. What the broker refuses is logged and left out.
+func (c *Client) restore(l *link, subs []*subscription) error {
+	for _, s := range subs {
+		switch err := l.subscribe(s.filter); {
+		case err == nil:
+		case l.isLost():
+			return fmt.Errorf("subscribe to %s: %w", s.filter, l.err)
+		default:
+			c.log.Error("subscription failed: does this user have the right to read it?", "filter", s.filter, "err", err)
+		}
+	}
+	return nil
+}
+
+func (l *link) isLost() bool {
+	select {
+	case <-l.lost:
+		return true
+	default:
+		return false
+	}
+}
