@@ -83,7 +83,6 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	printed := make(chan struct{})
 	go func() { defer close(printed); c.out.Run(ctx) }()
-	go c.reports.run(ctx)
 	defer func() {
 		cancel()
 		select {
@@ -138,6 +137,8 @@ func (c *Controller) connect(ctx context.Context) error {
 			return fmt.Errorf("controller: %w", err)
 		}
 	}
+	// Only now: a status published before the subscription would take the place of the retained one unread.
+	go c.reports.run(ctx)
 	wait, cancel := context.WithTimeout(ctx, connectWait)
 	defer cancel()
 	if err := c.bus.AwaitConnection(wait); err != nil && ctx.Err() == nil {

@@ -9,7 +9,7 @@ import (
 
 var (
 	anyLimit = datapath.Limit{Rate: 100, Burst: 200}
-	start    = time.Unix(1_700_000_000, 0)
+	began    = time.Unix(1_700_000_000, 0)
 )
 
 func on(left time.Duration, dropped uint64) State {
@@ -21,10 +21,10 @@ func off(dropped uint64) State { return State{Limit: anyLimit, Dropped: dropped}
 func TestLeaseLook(t *testing.T) {
 	const lease = 10 * time.Minute
 	enabled := func(fixed bool) func(*Lease) {
-		return func(l *Lease) { l.Enabled(start, "monitor", anyLimit, lease, fixed) }
+		return func(l *Lease) { l.Enabled(began, "monitor", anyLimit, lease, fixed) }
 	}
 	counted := func(before func(*Lease), s State) func(*Lease) {
-		return func(l *Lease) { before(l); l.Look(start, s) }
+		return func(l *Lease) { before(l); l.Look(began, s) }
 	}
 	nothing := func(*Lease) {}
 	for _, c := range []struct {
@@ -52,7 +52,7 @@ func TestLeaseLook(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var l Lease
 			c.before(&l)
-			if got := l.Look(start.Add(c.after), c.see); got != c.want || l.On != c.on {
+			if got := l.Look(began.Add(c.after), c.see); got != c.want || l.On != c.on {
 				t.Errorf("found %v, on %v, want %v, %v", got, l.On, c.want, c.on)
 			}
 		})
@@ -70,12 +70,12 @@ func TestLeaseIsLookedAtBeforeItEnds(t *testing.T) {
 		{0, shortestLook},
 		{-time.Hour, shortestLook},
 	} {
-		l := Lease{On: true, End: start.Add(c.left)}
-		if got := l.NextLook(start, every).Sub(start); got != c.want {
+		l := Lease{On: true, End: began.Add(c.left)}
+		if got := l.NextLook(began, every).Sub(began); got != c.want {
 			t.Errorf("%v left: looks after %v, want %v", c.left, got, c.want)
 		}
 	}
-	if got := new(Lease).NextLook(start, every).Sub(start); got != every {
+	if got := new(Lease).NextLook(began, every).Sub(began); got != every {
 		t.Errorf("off: looks after %v", got)
 	}
 }

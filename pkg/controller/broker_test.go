@@ -1,0 +1,124 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/bus/broker"
+	"github.com/weir-sensor/weir/pkg/wire"
+)
+
+// patience is for a loaded machine; nothing here takes long.
+const patience = 20 * time.Second
+
+// start runs something until the test ends, or stop is called, and waits until it is ready.
+func start(t *testing.T, run func(context.Context, func()) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := run(ctx, func() { close(ready) }); err != nil {
+			t.Error(err)
+		}
+	}()
+	stop = func() { cancel(); <-ended }
+	t.Cleanup(stop)
+	select {
+	case <-ready:
+	case <-time.After(patience):
+		t.Fatal("not ready")
+	}
+	return stop
+}
+
+func connect(t *testing.T, addr, id string) *bus.Client {
+	t.Helper()
+	c, err := bus.Connect(bus.Options{Broker: "tcp://" + addr, ClientID: id, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.AwaitConnection(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Over a real broker: each of many commands has its own answer, the last is retained, and a controller after this one
+// learns from it whose limit it finds.
+func TestControllerOverABroker(t *testing.T) {
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	b, err := broker.New(broker.Config{Listen: "127.0.0.1:0"}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, b.Run)
+	cfg := DefaultConfig()
+	limiter := &fakeLimiter{}
+	run := func(id string) (stop func()) {
+		t.Helper()
+		c, err := New(cfg, connect(t, b.Addr(), id), limiter, io.Discard, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return start(t, c.Run)
+	}
+	outside := connect(t, b.Addr(), "outside")
+	statuses := make(chan status, 256)
+	if err := outside.Subscribe(cfg.Root.StatusRateLimiting(), func(m bus.Message) {
+		if s, err := decodeStatus(m.Payload); err == nil {
+			statuses <- s
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	await := func(what string, is func(status) bool) {
+		t.Helper()
+		for timeout := time.After(patience); ; {
+			select {
+			case s := <-statuses:
+				if is(s) {
+					return
+				}
+			case <-timeout:
+				t.Fatalf("no status: %s", what)
+			}
+		}
+	}
+	command := func(payload string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if err := outside.Publish(ctx, bus.Publication{Topic: cfg.Root.Command(), Payload: []byte(payload), Delivery: bus.Confirmed}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	stop := run("controller-1")
+	const commands = 50
+	for i := range commands {
+		command(fmt.Sprintf(`{"command":"dance","id":"%d"}`, i))
+	}
+	for i := range commands {
+		await("refused", func(s status) bool { return s.ID == fmt.Sprint(i) && s.Status.Status == wire.Failure })
+	}
+	command(`{"command":"enable_rate_limiting","id":"on","origin":"bob"}`)
+	await("enabled", func(s status) bool { return s.ID == "on" && s.State == wire.StateOn })
+	if st, _ := limiter.State(); !st.enforcing() {
+		t.Error("said to be on, and isn't")
+	}
+	stop()
+
+	run("controller-2")
+	await("adopted", func(s status) bool { return s.Origin == ownOrigin && s.State == wire.StateOn && s.Owner == "bob" })
+	command(`{"command":"disable_rate_limiting","id":"off"}`)
+	await("disabled", func(s status) bool { return s.ID == "off" && s.State == wire.StateOff })
+}
