@@ -5,6 +5,7 @@ package config
 import (
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/monitor"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
@@ -19,7 +20,7 @@ type Config struct {
 	Listen  Listen
 	Sensor  Sensor
 	Limit   Limit
-	Monitor Monitor
+	Monitor monitor.Config // with Root and the sensor's Interval filled in
 	Log     Log
 
 	// Warnings are for the log, one line each.
@@ -65,58 +66,25 @@ type Limit struct {
 	Lease time.Duration
 }
 
-// Monitor has the fields of the monitor's own configuration.
-type Monitor struct {
-	Origin string
-
-	CPUThreshold         float64
-	RAMThreshold         float64
-	SYNThreshold         float64
-	ConnectionsThreshold float64
-
-	ClearRatio   float64
-	RaiseSamples int
-	RaiseWindow  int
-
-	SpikeFactor      float64
-	SpikeWarmup      int
-	NormalHalfLife   time.Duration
-	SYNFloor         float64
-	ConnectionsFloor float64
-
-	Interval      time.Duration // the sensor's: it isn't a setting of its own
-	RemindEvery   time.Duration
-	Calm          time.Duration
-	ScaleEvery    time.Duration
-	StatusTimeout time.Duration
-}
-
 // Log is how to log.
 type Log struct {
 	Level  string // debug, info, warn or error
-	Format string // text or json
+	Format string // auto, text or json
 }
 
 // Default is the configuration when nobody says anything. The numbers' reasons stand where they are used; a test
-// compares them.
+// compares those of the datapath, which this package doesn't import.
 func Default() *Config {
 	return &Config{
-		BPFFS:  "/sys/fs/bpf",
-		Org:    wire.DefaultRoot.Org,
-		Site:   wire.DefaultRoot.Site,
-		Server: wire.DefaultRoot.Server,
-		Broker: Broker{URL: "tcp://127.0.0.1:1883"},
-		Listen: Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
-		Sensor: Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 32768},
-		Limit:  Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute},
-		Monitor: Monitor{
-			Origin:       "monitor",
-			CPUThreshold: 80, RAMThreshold: 80, SYNThreshold: 700, ConnectionsThreshold: 400,
-			ClearRatio: 0.8, RaiseSamples: 2, RaiseWindow: 3,
-			SpikeFactor: 10, SpikeWarmup: 12, NormalHalfLife: 5 * time.Minute, SYNFloor: 20, ConnectionsFloor: 20,
-			Interval: 5 * time.Second, RemindEvery: time.Minute, Calm: time.Minute,
-			ScaleEvery: 5 * time.Minute, StatusTimeout: 5 * time.Second,
-		},
-		Log: Log{Level: "info", Format: "text"},
+		BPFFS:   "/sys/fs/bpf",
+		Org:     wire.DefaultRoot.Org,
+		Site:    wire.DefaultRoot.Site,
+		Server:  wire.DefaultRoot.Server,
+		Broker:  Broker{URL: "tcp://127.0.0.1:1883"},
+		Listen:  Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
+		Sensor:  Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 32768},
+		Limit:   Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute},
+		Monitor: monitor.DefaultConfig(),
+		Log:     Log{Level: "info", Format: "auto"},
 	}
 }

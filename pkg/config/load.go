@@ -41,7 +41,7 @@ func Load(fs *pflag.FlagSet, file string, environ []string) (*Config, error) {
 	for i := range Settings {
 		Settings[i].assign(c, l.k.Get(Settings[i].Key))
 	}
-	c.Monitor.Interval = c.Sensor.Interval
+	c.Monitor.Root, c.Monitor.Interval = c.Root(), c.Sensor.Interval
 	c.Broker.splitCredentials()
 	if fs.Lookup("password-file") != nil { // the others don't connect
 		if err := c.Broker.readPassword(); err != nil {

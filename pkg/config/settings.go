@@ -127,7 +127,7 @@ var Settings = complete([]Setting{
 	{Key: "log.level", Commands: everything, field: func(c *Config) any { return &c.Log.Level },
 		check: oneOf("debug", "info", "warn", "error"), Help: "least that is logged: debug, info, warn or error"},
 	{Key: "log.format", Commands: everything, field: func(c *Config) any { return &c.Log.Format },
-		check: oneOf("text", "json"), Help: "form of the log: text or json"},
+		check: oneOf("auto", "text", "json"), Help: "form of the log: text, json, or auto for json under systemd and else text"},
 })
 
 // complete derives what follows from the key and the field.

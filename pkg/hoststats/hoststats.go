@@ -3,27 +3,20 @@
 package hoststats
 
 import (
+	"errors"
 	"fmt"
 
-	"github.com/prometheus/procfs"
 	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/mem"
 )
 
 // Host is the machine that this process runs on. Its methods may be called from one goroutine at a time.
 type Host struct {
-	proc procfs.FS
-	cpu  usage
+	cpu usage
 }
 
-// New returns an error if /proc isn't there.
-func New() (*Host, error) {
-	proc, err := procfs.NewDefaultFS()
-	if err != nil {
-		return nil, fmt.Errorf("open /proc: %w: mount it", err)
-	}
-	return &Host{proc: proc}, nil
-}
+// New returns the host; nothing is read yet.
+func New() *Host { return &Host{} }
 
 // CPU returns how busy all cores together were since the last call, in percent. The first call only begins, and returns 0.
 func (h *Host) CPU() (float64, error) {
@@ -44,7 +37,7 @@ func (h *Host) RAM() (float64, error) {
 		return 0, fmt.Errorf("read the memory's use: %w", err)
 	}
 	if m.Total == 0 {
-		return 0, fmt.Errorf("read the memory's use: /proc/meminfo has no MemTotal")
+		return 0, errors.New("read the memory's use: /proc/meminfo has no MemTotal")
 	}
 	return percent(float64(m.Total)-float64(m.Available), float64(m.Total)), nil
 }

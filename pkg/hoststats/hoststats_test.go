@@ -12,7 +12,7 @@ import (
 )
 
 func TestThisMachine(t *testing.T) {
-	h := newHost(t)
+	h := New()
 	for range 2 {
 		if x, err := h.CPU(); err != nil || x < 0 || x > 100 {
 			t.Errorf("CPU %v, %v", x, err)
@@ -33,15 +33,6 @@ func TestThisMachine(t *testing.T) {
 			t.Errorf("interface %q: %v", iface, err)
 		}
 	}
-}
-
-func newHost(t *testing.T) *Host {
-	t.Helper()
-	h, err := New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
 }
 
 const inside = "WEIR_TEST_INSIDE_NAMESPACE"
@@ -77,7 +68,7 @@ func ip(t *testing.T, args string) {
 }
 
 func testTCP(t *testing.T) {
-	h := newHost(t)
+	h := New()
 	expect := func(name string, want TCP) {
 		t.Helper()
 		if got, err := h.TCP(); err != nil || got != want {
@@ -177,10 +168,7 @@ func testDefaultInterface(t *testing.T) {
 }
 
 func BenchmarkTCP(b *testing.B) {
-	h, err := New()
-	if err != nil {
-		b.Fatal(err)
-	}
+	h := New()
 	for b.Loop() {
 		if _, err := h.TCP(); err != nil {
 			b.Fatal(err)

@@ -3,6 +3,8 @@ package hoststats
 import (
 	"errors"
 	"fmt"
+
+	"github.com/prometheus/procfs"
 )
 
 // TCP is the kernel's own view of TCP. All but Established count up since the network namespace was made.
@@ -21,9 +23,9 @@ type TCP struct {
 
 // TCP reads counters that the kernel keeps per CPU: the time it takes doesn't depend on the number of connections.
 func (h *Host) TCP() (TCP, error) {
-	self, err := h.proc.Self()
+	self, err := procfs.Self()
 	if err != nil {
-		return TCP{}, fmt.Errorf("find /proc/self: %w", err)
+		return TCP{}, fmt.Errorf("find this process in /proc: %w: is it mounted?", err)
 	}
 	snmp, err := self.Snmp()
 	if err != nil {
