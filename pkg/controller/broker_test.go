@@ -72,15 +72,15 @@ func TestControllerOverABroker(t *testing.T) {
 		return start(t, c.Run)
 	}
 	outside := connect(t, b.Addr(), "outside")
-	statuses := make(chan status, 256)
+	statuses := make(chan wire.Status, 256)
 	if err := outside.Subscribe(cfg.Root.StatusRateLimiting(), func(m bus.Message) {
-		if s, err := decodeStatus(m.Payload); err == nil {
+		if s, err := wire.DecodeStatus(m.Payload); err == nil {
 			statuses <- s
 		}
 	}); err != nil {
 		t.Fatal(err)
 	}
-	await := func(what string, is func(status) bool) {
+	await := func(what string, is func(wire.Status) bool) {
 		t.Helper()
 		for timeout := time.After(patience); ; {
 			select {
@@ -108,17 +108,17 @@ func TestControllerOverABroker(t *testing.T) {
 		command(fmt.Sprintf(`{"command":"dance","id":"%d"}`, i))
 	}
 	for i := range commands {
-		await("refused", func(s status) bool { return s.ID == fmt.Sprint(i) && s.Status.Status == wire.Failure })
+		await("refused", func(s wire.Status) bool { return s.ID == fmt.Sprint(i) && s.Status == wire.Failure })
 	}
 	command(`{"command":"enable_rate_limiting","id":"on","origin":"bob"}`)
-	await("enabled", func(s status) bool { return s.ID == "on" && s.State == wire.StateOn })
+	await("enabled", func(s wire.Status) bool { return s.ID == "on" && s.State == wire.StateOn })
 	if st, _ := limiter.State(); !st.enforcing() {
 		t.Error("said to be on, and isn't")
 	}
 	stop()
 
 	run("controller-2")
-	await("adopted", func(s status) bool { return s.Origin == ownOrigin && s.State == wire.StateOn && s.Owner == "bob" })
+	await("adopted", func(s wire.Status) bool { return s.Origin == ownOrigin && s.State == wire.StateOn && s.Owner == "bob" })
 	command(`{"command":"disable_rate_limiting","id":"off"}`)
-	await("disabled", func(s status) bool { return s.ID == "off" && s.State == wire.StateOff })
+	await("disabled", func(s wire.Status) bool { return s.ID == "off" && s.State == wire.StateOff })
 }

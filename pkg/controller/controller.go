@@ -41,7 +41,7 @@ type Controller struct {
 	reports  *reporter
 
 	commands chan bus.Message
-	retained chan status // the status that was retained before this controller started
+	retained chan wire.Status // the status that was retained before this controller started
 
 	lease    Lease
 	known    bool    // the datapath was seen since the start
@@ -70,7 +70,7 @@ func New(cfg Config, b Bus, l Limiter, out io.Writer, log *slog.Logger) (*Contro
 		out:      console.NewPrinter(out),
 		warnings: console.Complaints{Log: log, Every: warnEvery},
 		commands: make(chan bus.Message),
-		retained: make(chan status, 1),
+		retained: make(chan wire.Status, 1),
 	}
 	c.reports = newReporter(b, c.out, &c.warnings)
 	return c, nil

@@ -61,11 +61,11 @@ func (s *stage) command(payload string) {
 }
 
 // statuses takes what was published on a topic.
-func (s *stage) statuses(topic string) []status {
+func (s *stage) statuses(topic string) []wire.Status {
 	s.t.Helper()
-	var out []status
+	var out []wire.Status
 	for _, p := range s.bus.take(topic) {
-		st, err := decodeStatus(p.Payload)
+		st, err := wire.DecodeStatus(p.Payload)
 		if err != nil || !p.Retain {
 			s.t.Errorf("status %s, %v, published as %+v", p.Payload, err, p)
 		}
@@ -74,14 +74,14 @@ func (s *stage) statuses(topic string) []status {
 	return out
 }
 
-func (s *stage) expect(what, result, state, detail string) status {
+func (s *stage) expect(what, result, state, detail string) wire.Status {
 	s.t.Helper()
 	got := s.statuses(s.cfg.Root.StatusRateLimiting())
 	if len(got) != 1 {
 		s.t.Errorf("%s: %d statuses, want one: %+v", what, len(got), got)
-		return status{}
+		return wire.Status{}
 	}
-	if st := got[0]; st.Status.Status != result || st.State != state || !strings.Contains(st.Detail, detail) {
+	if st := got[0]; st.Status != result || st.State != state || !strings.Contains(st.Detail, detail) {
 		s.t.Errorf("%s: status %+v, want %s, %s, %q", what, st, result, state, detail)
 	}
 	return got[0]
@@ -124,7 +124,7 @@ func TestControllerDoesWhatCommandsSay(t *testing.T) {
 		s.expect("disable again", wire.Success, wire.StateOff, "off already")
 		s.command(`{"command":"scale_up_servers","id":"8"}`)
 		s.quiet("scale")
-		if got := s.statuses(s.cfg.Root.StatusScaling()); len(got) != 1 || got[0].Status.Status != wire.Failure ||
+		if got := s.statuses(s.cfg.Root.StatusScaling()); len(got) != 1 || got[0].Status != wire.Failure ||
 			got[0].Detail != "no scaler is configured" || got[0].ID != "8" {
 			t.Errorf("scaling: %+v", got)
 		}

@@ -39,12 +39,12 @@ func FuzzExecute(f *testing.F) {
 		if len(c.reports.queue) != 1 {
 			t.Fatalf("%d answers", len(c.reports.queue))
 		}
-		answer, err := decodeStatus(c.reports.queue[0].Payload)
+		answer, err := wire.DecodeStatus(c.reports.queue[0].Payload)
 		if err != nil {
 			t.Fatalf("answer %q: %v", c.reports.queue[0].Payload, err)
 		}
 		cmd, err := wire.DecodeCommand(payload)
-		done := answer.Status.Status == wire.Success
+		done := answer.Status == wire.Success
 		if done != (l.changes == 1) || done && err != nil || answer.ID != cmd.ID || answer.Origin != cmd.Origin {
 			t.Errorf("answer %+v, %d changes, decoded %+v, %v", answer, l.changes, cmd, err)
 		}

@@ -65,7 +65,7 @@ func (c *Controller) onStatus(msg bus.Message) {
 	if !msg.Retained || msg.Oversize > 0 {
 		return
 	}
-	if s, err := decodeStatus(msg.Payload); err == nil {
+	if s, err := wire.DecodeStatus(msg.Payload); err == nil {
 		select {
 		case c.retained <- s:
 		default:
@@ -74,7 +74,7 @@ func (c *Controller) onStatus(msg bus.Message) {
 }
 
 // remember keeps the retained status for as long as it may tell whose limit was found on.
-func (c *Controller) remember(now time.Time, was status) {
+func (c *Controller) remember(now time.Time, was wire.Status) {
 	if c.known && !c.adopted {
 		return
 	}

@@ -132,12 +132,12 @@ func (m *Mitigation) calm(now time.Time) bool {
 }
 
 // Status takes what the controller says about rate limiting. The owner is whose limit is in force, if it says so.
-func (m *Mitigation) Status(now time.Time, s wire.Status, owner string) Decision {
+func (m *Mitigation) Status(now time.Time, s wire.Status) Decision {
 	mine := m.pending != nil && m.pending.ID == s.ID
 	if s.Status == wire.Failure && mine {
 		return Decision{Note: fmt.Sprintf("the controller could not do %s: %s", s.Command, wire.Describe([]byte(s.Detail)))}
 	}
-	m.learn(s, owner)
+	m.learn(s)
 	if m.settled() {
 		m.pending = nil
 	}
@@ -176,14 +176,14 @@ func (m *Mitigation) again(now time.Time) Decision {
 
 // learn notes the state and whose it is. A status about something else, a failed command of another, says that the
 // limit is on, but not by itself whose it is.
-func (m *Mitigation) learn(s wire.Status, owner string) {
+func (m *Mitigation) learn(s wire.Status) {
 	switch s.State {
 	case wire.StateOff:
 		m.on, m.owner = false, ""
 	case wire.StateOn:
 		switch {
-		case owner != "" && owner != controllerOrigin:
-			m.owner = owner
+		case s.Owner != "" && s.Owner != controllerOrigin:
+			m.owner = s.Owner
 		case s.Status == wire.Success && s.Command == wire.EnableRateLimiting && s.Origin != controllerOrigin:
 			m.owner = s.Origin
 		case !m.on:

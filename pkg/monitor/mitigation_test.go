@@ -38,9 +38,10 @@ func (p *play) alert(of metric, state string) string {
 
 // status is one of the controller's, each with a time of its own.
 func (p *play) status(s wire.Status, owner string) string {
+	s = owned(s, owner)
 	p.stamp++
 	s.Timestamp = p.stamp
-	return p.sent(p.m.Status(p.now, s, owner))
+	return p.sent(p.m.Status(p.now, s))
 }
 
 func (p *play) on(origin string) string {
@@ -187,7 +188,7 @@ func TestMitigationAfterItsOwnRestart(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPlay(t)
-			p.expect("retained", p.sent(p.m.Status(p.now, c.status, c.owner)), "")
+			p.expect("retained", p.sent(p.m.Status(p.now, owned(c.status, c.owner))), "")
 			p.expect("before a minute of calm", p.syns(true, time.Minute), "")
 			p.expect("after it", p.syns(true, 5*time.Second), c.want)
 		})
@@ -236,7 +237,7 @@ func TestMitigationNeverFightsAnOperator(t *testing.T) {
 		p.syns(true, 5*time.Second)
 		p.expect("flood", p.alert(metricSYN, wire.AlertRaised), "enable")
 		s := wire.Status{Timestamp: p.stamp, Command: wire.DisableRateLimiting, Status: wire.Success, Origin: "bob", State: wire.StateOff}
-		p.sent(p.m.Status(p.now, s, ""))
+		p.sent(p.m.Status(p.now, s))
 		p.expect("the old status again, after a reconnect", p.alert(metricSYN, wire.AlertReminder), "enable")
 	})
 	t.Run("who switches it on", func(t *testing.T) {
@@ -273,4 +274,9 @@ func TestMitigationScalesSparingly(t *testing.T) {
 	p.syns(true, time.Minute)
 	p.expect("after five minutes", p.alert(metricCPU, wire.AlertReminder), "scale")
 	p.expect("never for want of an answer", p.syns(true, time.Hour), "")
+}
+
+func owned(s wire.Status, owner string) wire.Status {
+	s.Owner = owner
+	return s
 }

@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -88,19 +87,7 @@ func (m *Monitor) onStatus(msg bus.Message) {
 		m.warnings.Warn(now, "status ignored", "topic", msg.Topic, "err", err)
 		return
 	}
-	m.act(m.mitigation.Status(now, s, ownerIn(msg.Payload)))
-}
-
-// ownerIn is whose limit is in force, which a status says beside what became of a command. Controllers that don't say
-// leave it to be concluded from the commands.
-func ownerIn(payload []byte) string {
-	var s struct {
-		Owner string `json:"owner"`
-	}
-	if json.Unmarshal(payload, &s) != nil {
-		return ""
-	}
-	return s.Owner
+	m.act(m.mitigation.Status(now, s))
 }
 
 // onCommand shows the commands of others.

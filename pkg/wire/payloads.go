@@ -122,6 +122,10 @@ type Status struct {
 	Rate      uint64  `json:"rate,omitempty"`  // in force, SYNs per second and source
 	Burst     uint64  `json:"burst,omitempty"` // in force, SYNs
 	Until     float64 `json:"until,omitempty"` // Unix seconds when the lease ends
+
+	// Whose limit is in force: this status may be about another's command that failed.
+	Owner    string `json:"owner,omitempty"`     // origin of the command that set it
+	FixedEnd bool   `json:"fixed_end,omitempty"` // it ends at Until, whether or not the flood goes on
 }
 
 // The states of rate limiting.
