@@ -31,6 +31,40 @@ need_go() {
 	esac
 }
 
+missing=
+
+# want WHAT PACKAGE... notes packages to install if a command or file isn't there.
+want() {
+	what=$1
+	shift
+	if [ -e "$what" ] || command -v "$what" >/dev/null; then
+		return
+	fi
+	missing="$missing $*"
+}
+
+# install_wanted installs what was noted. Tests and demo start brokers and web servers of their own: the packages' are not to
+# come up on this machine's ports.
+install_wanted() (
+	[ -n "$missing" ] || exit 0
+	echo "$me: installing$missing"
+	export DEBIAN_FRONTEND=noninteractive
+	policy=/usr/sbin/policy-rc.d
+	said=$(mktemp)
+	if [ -e $policy ]; then
+		policy=
+	fi
+	trap 'rm -f "$said" $policy' EXIT
+	trap 'exit 143' INT TERM HUP
+	[ -z "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy; }
+	# shellcheck disable=SC2086 # a list of words
+	(apt-get install -y -qq --no-install-recommends $missing ||
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; }) \
+		>"$said" 2>&1 9>&- || { cat "$said" >&2 && die "apt-get install$missing went wrong, see above"; }
+	case "$missing " in *" mosquitto "*) systemctl disable -q mosquitto >/dev/null 2>&1 || : ;; esac
+	case "$missing " in *" nginx-light "*) systemctl disable -q nginx >/dev/null 2>&1 || : ;; esac
+)
+
 # One static binary, which runs on any machine with the same kind of processor.
 build_weir() {
 	version=$(git -C "$root" describe --tags --always --dirty 2>/dev/null) || version=unknown

@@ -44,9 +44,9 @@ type Controller struct {
 	retained chan wire.Status // the status that was retained before this controller started
 
 	lease    Lease
-	known    bool    // the datapath was seen since the start
-	adopted  bool    // the limit was found on: whose it is may still be learned
-	before   *status // what was retained, while it may still tell
+	known    bool         // the datapath was seen since the start
+	adopted  bool         // the limit was found on: whose it is may still be learned
+	before   *wire.Status // what was retained, while it may still tell
 	nextLook time.Time
 }
 
