@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-sensor/weir/pkg/bus/broker"
+	"github.com/weir-sensor/weir/pkg/config"
+	"github.com/weir-sensor/weir/pkg/controller"
+	"github.com/weir-sensor/weir/pkg/datapath"
+	"github.com/weir-sensor/weir/pkg/hoststats"
+	"github.com/weir-sensor/weir/pkg/monitor"
+	"github.com/weir-sensor/weir/pkg/sensor"
+)
+
+func newSensor() *cobra.Command {
+	return settled(&cobra.Command{
+		Use:   "sensor",
+		Short: "Count packets in XDP and publish metrics (root)",
+		Long: `Load, attach and pin the datapath, or adopt the one that is there, and publish metrics/cpu, metrics/ram and
+metrics/network every five seconds. Needs root, or CAP_BPF and CAP_NET_ADMIN. The datapath outlives the sensor: see
+weir unload.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runParts(cmd, sensorPart) },
+	})
+}
+
+func newMonitor() *cobra.Command {
+	return settled(&cobra.Command{
+		Use:   "monitor",
+		Short: "Compare metrics with thresholds, publish alerts and commands",
+		Long: `Compare the sensor's metrics with thresholds, publish alerts, and ask for rate limiting or more servers. Prints what
+it receives, public/# included. Needs no privilege.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runParts(cmd, monitorPart) },
+	})
+}
+
+func newController() *cobra.Command {
+	return settled(&cobra.Command{
+		Use:   "controller",
+		Short: "Carry out commands on the host of the sensor (root)",
+		Long: `Carry out the commands on control/command: flip the pinned control map, renew its lease while the flood lasts, and
+publish a status for each command. Runs on the host of the sensor, as root.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runParts(cmd, controllerPart) },
+	})
+}
+
+func newBroker() *cobra.Command {
+	return settled(&cobra.Command{
+		Use:   "broker",
+		Short: "Run the embedded MQTT broker",
+		Long: `Run the embedded MQTT broker (MQTT 3.1.1 and 5, over TCP and WebSocket) on loopback. It asks nobody who he is, so
+anything but loopback must be asked for with --allow-remote.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runParts(cmd, brokerPart) },
+	})
+}
+
+func newUp() *cobra.Command {
+	return settled(&cobra.Command{
+		Use:   "up",
+		Short: "Run everything on this machine: broker, sensor, monitor, controller (root)",
+		Long: `Run everything on this machine: the embedded broker, sensor, monitor and controller. With --broker it uses that
+broker and starts none.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runParts(cmd, upBrokerPart, sensorPart, controllerPart, monitorPart)
+		},
+	})
+}
+
+// maker makes one component, or none.
+type maker func(setup, *cobra.Command) (part, error)
+
+func runParts(cmd *cobra.Command, makers ...maker) error {
+	s, err := newSetup(cmd)
+	if err != nil {
+		return err
+	}
+	var parts []part
+	for _, m := range makers {
+		p, err := m(s, cmd)
+		if err != nil {
+			return err
+		}
+		if p.run != nil {
+			parts = append(parts, p)
+		}
+	}
+	return runAll(cmd.Context(), s.log, parts...)
+}
+
+func interfaceOf(cfg *config.Config) (string, error) {
+	if cfg.Interface != "" {
+		return cfg.Interface, nil
+	}
+	return hoststats.DefaultInterface()
+}
+
+// upBrokerPart is the embedded broker, unless another is named. Its clients are then told where it listens.
+func upBrokerPart(s setup, cmd *cobra.Command) (part, error) {
+	if s.cfg.Given("broker") {
+		return part{}, nil
+	}
+	s.cfg.Broker.URL = "tcp://" + s.cfg.Listen.TCP
+	return brokerPart(s, cmd)
+}
+
+func brokerPart(s setup, _ *cobra.Command) (part, error) {
+	b, err := broker.New(broker.Config{
+		Listen: s.cfg.Listen.TCP, ListenWS: s.cfg.Listen.WebSocket, AllowRemote: s.cfg.Listen.AllowRemote,
+	}, s.log.With("component", "broker"))
+	if err != nil {
+		return part{}, err
+	}
+	return part{"broker", b.Run}, nil
+}
+
+func sensorPart(s setup, _ *cobra.Command) (part, error) {
+	iface, err := interfaceOf(s.cfg)
+	if err != nil {
+		return part{}, err
+	}
+	return part{"sensor", func(ctx context.Context, ready func()) error { return s.runSensor(ctx, ready, iface) }}, nil
+}
+
+func (s setup) runSensor(ctx context.Context, ready func(), iface string) (err error) {
+	log := s.log.With("component", "sensor", "interface", iface)
+	a, err := datapath.Attach(datapath.Options{
+		Interface: iface, BPFFS: s.cfg.BPFFS, Sources: s.cfg.Sensor.Sources, Version: version,
+		Limit: datapath.Limit{Rate: s.cfg.Limit.Rate, Burst: s.cfg.Limit.Burst},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.Close() }() // nothing is lost: the datapath is pinned
+	log.Info("datapath attached", "tier", a.Tier, "adopted", a.Adopted, "upgraded", a.Upgraded)
+	if a.Resized {
+		log.Warn("the source table keeps its size until weir unload", "wanted", s.cfg.Sensor.Sources)
+	}
+	if a.Tier == datapath.TierGeneric {
+		log.Warn("the driver has no XDP: the kernel builds every packet before it is dropped, some ten times slower")
+	}
+	will := sensor.Will(s.root)
+	client, err := s.connect("sensor", &will)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	x, err := sensor.New(sensor.Config{
+		Root: s.root, Interface: iface, Tier: a.Tier, Version: version, Host: hostname(),
+		Interval: s.cfg.Sensor.Interval, EarlyReport: s.cfg.Sensor.EarlyReport, TopSources: s.cfg.Sensor.TopSources,
+	}, a, hoststats.New(), client, log)
+	if err != nil {
+		return err
+	}
+	if err := x.Run(ctx, ready); err != nil {
+		return err
+	}
+	if c, err := a.Control(); err == nil && ctx.Err() != nil {
+		log.Info("ended; the datapath stays: weir unload takes it off", "mode", mode(c), "lease", c.Lease.String())
+	}
+	return nil
+}
+
+func monitorPart(s setup, cmd *cobra.Command) (part, error) {
+	cfg := s.cfg.Monitor
+	cfg.Root = s.root
+	return part{"monitor", func(ctx context.Context, ready func()) error {
+		client, err := s.connect("monitor", nil)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		m, err := monitor.New(cfg, client, cmd.OutOrStdout(), s.log.With("component", "monitor"))
+		if err != nil {
+			return err
+		}
+		return m.Run(ctx, ready)
+	}}, cfg.Validate()
+}
+
+func controllerPart(s setup, cmd *cobra.Command) (part, error) {
+	iface, err := interfaceOf(s.cfg)
+	if err != nil {
+		return part{}, err
+	}
+	cfg := controller.DefaultConfig()
+	cfg.Root, cfg.Lease = s.root, s.cfg.Limit.Lease
+	cfg.Limit = datapath.Limit{Rate: s.cfg.Limit.Rate, Burst: s.cfg.Limit.Burst}
+	if err := cfg.Validate(); err != nil {
+		return part{}, fmt.Errorf("controller: %w", err)
+	}
+	return part{"controller", func(ctx context.Context, ready func()) error {
+		client, err := s.connect("controller", nil)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		c, err := controller.New(cfg, client, newXDPLimiter(s.cfg.BPFFS, iface), cmd.OutOrStdout(),
+			s.log.With("component", "controller"))
+		if err != nil {
+			return err
+		}
+		return c.Run(ctx, ready)
+	}}, nil
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/wire"
+)
+
+func newCtl() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ctl",
+		Short: "Send a command and wait for its status",
+		Long: `Send a command to the controller over MQTT and wait for its status. The exit status is 0 if the controller reports
+success, 1 if it reports failure, can't be reached or doesn't answer in time.`,
+		Args: cobra.NoArgs,
+	}
+	enable := newVerb(wire.EnableRateLimiting, "Hold each source to its SYN rate, for as long as the flood lasts")
+	enable.Flags().Uint64("rate", 0, "SYNs per second and source, 1 to 100000 (the controller's limit.rate)")
+	enable.Flags().Uint64("burst", 0, "SYNs at once and source, 1 to 1000000 (the controller's limit.burst)")
+	enable.Flags().Duration("ttl", 0, "end for certain after this time, 1s to 24h (renewed while the flood lasts)")
+	cmd.AddCommand(
+		enable,
+		newVerb(wire.DisableRateLimiting, "Drop nothing any more"),
+		newVerb(wire.ScaleUpServers, "Add a server"),
+		newVerb(wire.ScaleDownServers, "Take a server away"),
+	)
+	return cmd
+}
+
+func newVerb(command, short string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   strings.ReplaceAll(command, "_", "-"),
+		Short: short,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c := wire.Command{Command: command, Origin: "ctl"}
+			flags := cmd.Flags()
+			c.Reason, _ = flags.GetString("reason")
+			if flags.Changed("rate") {
+				c.Rate, _ = flags.GetUint64("rate")
+			}
+			if flags.Changed("burst") {
+				c.Burst, _ = flags.GetUint64("burst")
+			}
+			if flags.Changed("ttl") {
+				ttl, _ := flags.GetDuration("ttl")
+				c.TTLSeconds = ttl.Seconds()
+			}
+			timeout, _ := flags.GetDuration("timeout")
+			return send(cmd, c, timeout)
+		},
+	}
+	cmd.Flags().String("reason", "", "for the record, 512 bytes at most")
+	cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait for the broker and for the status")
+	return settledAs(cmd, "ctl")
+}
+
+// send publishes a command and waits for the status with its ID.
+func send(cmd *cobra.Command, c wire.Command, timeout time.Duration) error {
+	s, err := newSetup(cmd)
+	if err != nil {
+		return err
+	}
+	c.ID = rand.Text()
+	c.Timestamp = wire.Timestamp(time.Now())
+	payload, err := wire.Encode(c)
+	if err != nil {
+		return err
+	}
+	if _, err := wire.DecodeCommand(payload); err != nil {
+		return err // what the controller would say
+	}
+
+	client, err := bus.Connect(bus.Options{
+		Broker: s.cfg.Broker.URL, Username: s.cfg.Broker.Username, Password: s.cfg.Broker.Password,
+		ClientID: "weir-ctl-" + c.ID,
+	})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+	defer cancel()
+	if err := client.AwaitConnection(ctx); err != nil {
+		return err
+	}
+	answers := make(chan wire.Status, 1)
+	err = client.Subscribe(s.root.Status(), func(m bus.Message) {
+		status, err := wire.DecodeStatus(m.Payload)
+		if err == nil && status.ID == c.ID {
+			select {
+			case answers <- status:
+			default:
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := client.Publish(ctx, bus.Publication{Topic: s.root.Command(), Payload: payload, Delivery: bus.Confirmed}); err != nil {
+		return err
+	}
+	select {
+	case status := <-answers:
+		return report(cmd.OutOrStdout(), status)
+	case <-ctx.Done():
+		return fmt.Errorf("%s: no answer in %v: is weir controller running, and on the topics of %s?", c.Command, timeout, s.root)
+	}
+}
+
+func report(w io.Writer, status wire.Status) error {
+	line := status.Command + ": " + status.Status
+	if status.Detail != "" {
+		line += ": " + status.Detail
+	}
+	if status.Status != wire.Success {
+		return errors.New(line)
+	}
+	_, err := fmt.Fprintln(w, line)
+	return err
+}

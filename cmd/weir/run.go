@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/config"
+	"github.com/weir-sensor/weir/pkg/wire"
+)
+
+// part is one running component.
+type part struct {
+	name string
+	run  func(ctx context.Context, ready func()) error
+}
+
+// runAll runs parts until ctx ends or one of them fails. Each starts when the one before it is ready; when all are, systemd
+// and the log are told.
+func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range parts {
+		isReady := make(chan struct{})
+		ready := sync.OnceFunc(func() { close(isReady) })
+		group.Go(func() error {
+			if err := p.run(ctx, ready); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			return nil
+		})
+		select {
+		case <-isReady:
+		case <-ctx.Done():
+			return group.Wait()
+		}
+	}
+	log.Info("ready")
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		log.Warn("tell systemd", "err", err)
+	}
+	return group.Wait()
+}
+
+// setup is what every component needs.
+type setup struct {
+	cfg  *config.Config
+	log  *slog.Logger
+	root wire.Root
+}
+
+func newSetup(cmd *cobra.Command) (setup, error) {
+	cfg, err := load(cmd)
+	if err != nil {
+		return setup{}, err
+	}
+	log, err := newLogger(cmd.ErrOrStderr(), cfg.Log)
+	if err != nil {
+		return setup{}, err
+	}
+	for _, w := range cfg.Warnings {
+		log.Warn(w)
+	}
+	return setup{cfg, log, cfg.Root()}, cfg.Root().Validate()
+}
+
+// connect starts to connect one component.
+func (s setup) connect(component string, will *bus.Publication) (*bus.Client, error) {
+	return bus.Connect(bus.Options{
+		Broker: s.cfg.Broker.URL, Username: s.cfg.Broker.Username, Password: s.cfg.Broker.Password,
+		ClientID: s.cfg.Broker.ClientID, Will: will, Log: s.log.With("component", component),
+	})
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-sensor/weir/pkg/datapath"
+)
+
+// status is what `weir status` shows.
+type status struct {
+	Interface    string                  `json:"interface"`
+	Tier         string                  `json:"tier"`
+	Version      string                  `json:"version"`
+	Since        time.Time               `json:"since"`
+	Mode         string                  `json:"mode"`
+	LeaseSeconds float64                 `json:"lease_seconds"`
+	Rate         uint64                  `json:"rate"`
+	Burst        uint64                  `json:"burst"`
+	Classes      []classStatus           `json:"classes"`
+	Reasons      map[string]reasonStatus `json:"reasons"`
+	Top          []sourceStatus          `json:"top_sources"`
+	control      datapath.Control
+}
+
+type classStatus struct {
+	Class          string  `json:"class"`
+	PerSecond      float64 `json:"pps"`
+	BytesPerSecond float64 `json:"bytes_per_second"`
+	Passed         uint64  `json:"passed"`
+	WouldDrop      uint64  `json:"would_drop"`
+	Dropped        uint64  `json:"dropped"`
+}
+
+type reasonStatus struct {
+	WouldDrop uint64 `json:"would_drop"`
+	Dropped   uint64 `json:"dropped"`
+}
+
+type sourceStatus struct {
+	Source    string  `json:"source"`
+	PerSecond float64 `json:"syn_per_second"`
+	Limited   bool    `json:"limited"`
+}
+
+const topShown = 10
+
+func newStatus() *cobra.Command {
+	cmd := settled(&cobra.Command{
+		Use:   "status",
+		Short: "Show what the datapath does now",
+		Long: `Show what the datapath of an interface does now: mode, lease, limit, counts since it was loaded, rates and busiest
+sources over one second. It reads the pinned maps, needs root and changes nothing.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load(cmd)
+			if err != nil {
+				return err
+			}
+			iface, err := interfaceOf(cfg)
+			if err != nil {
+				return err
+			}
+			s, err := measure(cfg.BPFFS, iface, time.Second)
+			if err != nil {
+				return err
+			}
+			if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(s)
+			}
+			return s.print(cmd.OutOrStdout())
+		},
+	})
+	cmd.Flags().Bool("json", false, "print one line of JSON")
+	return cmd
+}
+
+// measure reads twice, a while apart.
+func measure(bpffs, iface string, while time.Duration) (_ status, err error) {
+	r, err := datapath.OpenReader(bpffs, iface)
+	if err != nil {
+		return status{}, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	info, err := r.Info()
+	if err != nil {
+		return status{}, err
+	}
+	before, err := r.Counters()
+	if err != nil {
+		return status{}, err
+	}
+	start := time.Now()
+	if _, err := r.TopSources(start, topShown); err != nil {
+		return status{}, err
+	}
+	time.Sleep(while)
+	now := time.Now()
+	after, err := r.Counters()
+	if err != nil {
+		return status{}, err
+	}
+	top, err := r.TopSources(now, topShown)
+	if err != nil {
+		return status{}, err
+	}
+	control, err := r.Control()
+	if err != nil {
+		return status{}, err
+	}
+	return newStatusOf(info, control, after, after.Sub(&before), now.Sub(start), top), nil
+}
+
+func newStatusOf(info datapath.Info, control datapath.Control, total, recent datapath.Counters, over time.Duration,
+	top []datapath.SourceRate) status {
+	s := status{
+		Interface: info.Interface, Tier: info.Tier, Version: info.Version, Since: info.Since.UTC(),
+		Mode: mode(control), LeaseSeconds: control.Lease.Seconds(), Rate: control.Limit.Rate, Burst: control.Limit.Burst,
+		Reasons: map[string]reasonStatus{}, Top: []sourceStatus{}, control: control,
+	}
+	for class := range datapath.NumClasses {
+		c := classStatus{Class: class.String()}
+		for reason := range datapath.NumReasons {
+			c.Passed += total[class][datapath.VerdictPass][reason].Packets
+			c.WouldDrop += total[class][datapath.VerdictWouldDrop][reason].Packets
+			c.Dropped += total[class][datapath.VerdictDrop][reason].Packets
+		}
+		offered := recent.Offered(class)
+		c.PerSecond = float64(offered.Packets) / over.Seconds()
+		c.BytesPerSecond = float64(offered.Bytes) / over.Seconds()
+		s.Classes = append(s.Classes, c)
+	}
+	for reason := range datapath.NumReasons {
+		r := reasonStatus{
+			WouldDrop: total.Total(datapath.VerdictWouldDrop, reason).Packets,
+			Dropped:   total.Total(datapath.VerdictDrop, reason).Packets,
+		}
+		if r != (reasonStatus{}) {
+			s.Reasons[reason.String()] = r
+		}
+	}
+	for _, t := range top {
+		s.Top = append(s.Top, sourceStatus{t.Source.String(), t.SYNsPerSecond, t.Limited})
+	}
+	return s
+}
+
+func mode(c datapath.Control) string {
+	if c.Enforcing() {
+		return "enforce"
+	}
+	return "observe"
+}
+
+func (s status) print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(cells string, args ...any) { fmt.Fprintf(t, cells+"\n", args...) }
+	row("interface\t%s, %s, counting since %s, loaded by weir %s", s.Interface, s.Tier,
+		s.Since.Format("2006-01-02 15:04:05 MST"), s.Version)
+	row("mode\t%s", s.modeText())
+	row("limit\t%d SYNs per second and source, burst %d", s.Rate, s.Burst)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row("class\tpackets/s\tkbit/s\tpassed\twould drop\tdropped\t")
+	for _, c := range s.Classes {
+		row("%s\t%.0f\t%.0f\t%d\t%d\t%d\t", c.Class, c.PerSecond, c.BytesPerSecond*8/1000, c.Passed, c.WouldDrop, c.Dropped)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if len(s.Top) == 0 {
+		_, err := fmt.Fprintln(w, "\nno source has sent a SYN in the last second")
+		return err
+	}
+	fmt.Fprintln(w)
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row("source\tSYN/s\t")
+	for _, x := range s.Top {
+		row("%s\t%.0f\t%s", x.Source, x.PerSecond, map[bool]string{true: "over its limit"}[x.Limited])
+	}
+	return t.Flush()
+}
+
+func (s status) modeText() string {
+	switch c := s.control; {
+	case c.Enforcing():
+		return fmt.Sprintf("enforce: sources over their limit are dropped; the lease ends in %v", c.Lease.Round(time.Second))
+	case c.Enforce:
+		return "observe: the lease of enforce has ended, nothing is dropped"
+	}
+	return "observe: nothing is dropped, 'would drop' counts what enforce would have"
+}

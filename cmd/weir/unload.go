@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-sensor/weir/pkg/datapath"
+)
+
+func newUnload() *cobra.Command {
+	cmd := settled(&cobra.Command{
+		Use:   "unload",
+		Short: "Detach the datapath and remove its pins",
+		Long: `Detach the datapath from its interface and remove program, maps and pins, at once. Nothing is counted or dropped
+any more. A sensor that still runs ends and says so.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load(cmd)
+			if err != nil {
+				return err
+			}
+			if all, _ := cmd.Flags().GetBool("all"); all {
+				found, err := datapath.UnloadAll(cfg.BPFFS)
+				return reportUnload(cmd, found, err, "every interface")
+			}
+			iface, err := interfaceOf(cfg)
+			if err != nil {
+				return err
+			}
+			found, err := datapath.Unload(cfg.BPFFS, iface)
+			return reportUnload(cmd, found, err, iface)
+		},
+	})
+	cmd.Flags().Bool("all", false, "from every interface of every network namespace")
+	return cmd
+}
+
+func reportUnload(cmd *cobra.Command, found bool, err error, where string) error {
+	if err != nil {
+		return err
+	}
+	text := "unloaded from"
+	if !found {
+		text = "nothing was loaded on"
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), text, where)
+	return err
+}
