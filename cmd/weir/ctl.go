@@ -21,7 +21,17 @@ func newCtl() *cobra.Command {
 		Short: "Send a command and wait for its status",
 		Long: `Send a command to the controller over MQTT and wait for its status. The exit status is 0 if the controller reports
 success, 1 if it reports failure, can't be reached or doesn't answer in time.`,
-		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { // cobra would print the help and exit with 0
+			var verbs []string
+			for _, c := range cmd.Commands() {
+				verbs = append(verbs, c.Name())
+			}
+			choice := "give one of " + strings.Join(verbs, ", ")
+			if len(args) == 0 {
+				return errors.New("ctl: " + choice)
+			}
+			return fmt.Errorf("ctl: unknown command %.64q: %s", args[0], choice)
+		},
 	}
 	enable := newVerb(wire.EnableRateLimiting, "Hold each source to its SYN rate, for as long as the flood lasts")
 	enable.Flags().Uint64("rate", 0, "SYNs per second and source, 1 to 100000 (the controller's limit.rate)")

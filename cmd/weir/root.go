@@ -21,7 +21,6 @@ floods back by a command that anybody authorised may send.
   sudo weir status`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().String("config", "", "YAML `FILE` with settings, as weir config prints them (WEIR_CONFIG)")

@@ -50,9 +50,10 @@ func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 
 // setup is what every component needs.
 type setup struct {
-	cfg  *config.Config
-	log  *slog.Logger
-	root wire.Root
+	cfg     *config.Config
+	log     *slog.Logger
+	root    wire.Root
+	command string
 }
 
 func newSetup(cmd *cobra.Command) (setup, error) {
@@ -67,14 +68,18 @@ func newSetup(cmd *cobra.Command) (setup, error) {
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
 	}
-	return setup{cfg, log, cfg.Root()}, cfg.Root().Validate()
+	return setup{cfg, log, cfg.Root(), cmd.Name()}, cfg.Root().Validate()
 }
 
 // connect starts to connect one component.
 func (s setup) connect(component string, will *bus.Publication) (*bus.Client, error) {
+	id := s.cfg.Broker.ClientID
+	if id != "" && s.command == "up" {
+		id += "-" + component // a broker knows one client by each name
+	}
 	return bus.Connect(bus.Options{
 		Broker: s.cfg.Broker.URL, Username: s.cfg.Broker.Username, Password: s.cfg.Broker.Password,
-		ClientID: s.cfg.Broker.ClientID, Will: will, Log: s.log.With("component", component),
+		ClientID: id, Will: will, Log: s.log.With("component", component),
 	})
 }
 

@@ -33,17 +33,19 @@ type Observer struct {
 // broker has agreed. It waits for a broker that is only starting, at most 10 s, and reconnects when the broker was away.
 func Observe(t testing.TB, h *Host, broker string, filters ...string) *Observer {
 	t.Helper()
-	Tool(t, "mosquitto_sub")
+	Tool(t, "mosquitto_sub", "stdbuf")
 	if filters == nil {
 		filters = []string{"#"}
 	}
-	// -d tells of the subscription. Payloads come in hex, since they may hold line breaks.
-	args := append(brokerArgs(t, broker), "-d", "-q", "1", "-F", format)
+	// -d tells of the subscription, by lines that would stay in a pipe's buffer until the first message. Payloads come in
+	// hex, since they may hold line breaks.
+	args := append([]string{"-oL", "mosquitto_sub"}, brokerArgs(t, broker)...)
+	args = append(args, "-d", "-q", "1", "-F", format)
 	for _, f := range filters {
 		args = append(args, "-t", f)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		p := h.Start(t, "mosquitto_sub", args...)
+		p := h.Start(t, "stdbuf", args...)
 		for !strings.Contains(p.Output(), "Subscribed (mid") {
 			select {
 			case <-p.Done():
