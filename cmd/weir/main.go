@@ -23,9 +23,7 @@ func run() int {
 	defer stop()
 	cmd := newRoot()
 	if err := cmd.ExecuteContext(ctx); err != nil {
-		if line := oneLine(err); line != "" {
-			fmt.Fprintln(os.Stderr, "weir:", line)
-		}
+		fmt.Fprintln(os.Stderr, "weir:", oneLine(err))
 		var verbose *datapath.VerboseError
 		if on, _ := cmd.PersistentFlags().GetBool("verbose"); on && errors.As(err, &verbose) {
 			fmt.Fprintln(os.Stderr, verbose.Log())
@@ -35,8 +33,11 @@ func run() int {
 	return 0
 }
 
-// errSilent ends with exit status 1 when everything has been said.
-var errSilent = errors.New("")
-
-// oneLine joins what errors.Join has put on lines of their own.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// oneLine puts in one line what errors.Join and cobra's suggestions have put in several.
+func oneLine(err error) string {
+	text, suggested, found := strings.Cut(strings.TrimSpace(err.Error()), "\n\nDid you mean this?\n")
+	if found {
+		text += ": did you mean " + strings.Join(strings.Fields(suggested), " or ") + "?"
+	}
+	return strings.ReplaceAll(text, "\n", "; ")
+}
