@@ -17,7 +17,10 @@
  */
 static __always_inline __u64 negative_mask(__u64 x)
 {
-	return (__u64)((__s64)x >> 63);
+	__u64 mask = (__u64)((__s64)x >> 63);
+
+	asm volatile("" : "+r"(mask)); /* or the compiler makes a branch of it */
+	return mask;
 }
 
 static __always_inline __u64 min_u64(__u64 a, __u64 b)

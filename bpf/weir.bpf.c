@@ -19,7 +19,7 @@ const volatile bool bench_drop; /* benchmarks only: drops after all bookkeeping,
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 8192); /* sets; the loader sets a power of two */
+	__uint(max_entries, 4096); /* sets; the loader sets a power of two */
 	__type(key, __u32);
 	__type(value, struct weir_set);
 } sources SEC(".maps");
@@ -31,7 +31,7 @@ struct {
 	__type(value, struct weir_info);
 } info SEC(".maps");
 
-const volatile __u32 set_mask = 8191;
+const volatile __u32 set_mask = 4095;
 
 /* Empty entries have key 0, so the prefix ::/64, which no router forwards, goes by another name. */
 #define UNSPECIFIED_PREFIX 1

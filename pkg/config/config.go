@@ -82,7 +82,7 @@ func Default() *Config {
 		Server:  wire.DefaultRoot.Server,
 		Broker:  Broker{URL: "tcp://127.0.0.1:1883"},
 		Listen:  Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
-		Sensor:  Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 32768},
+		Sensor:  Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384},
 		Limit:   Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute},
 		Monitor: monitor.DefaultConfig(),
 		Log:     Log{Level: "info", Format: "auto"},

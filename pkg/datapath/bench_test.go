@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -46,7 +45,7 @@ func benchFlood(b *testing.B, enforce bool, sources uint32) {
 	pair := newBenchPair(b)
 	gen := pair.generator(b, sources)
 
-	c := constants{seed: newSeed(), sources: benchTable(), benchDrop: true}
+	c := constants{seed: newSeed(), sources: DefaultSources, benchDrop: true}
 	objs, err := c.load(nil)
 	must(b, err)
 	b.Cleanup(func() { must(b, objs.Close()) })
@@ -135,12 +134,4 @@ func (p benchPair) run(b *testing.B, gen *flood.Flood, prog *ebpf.Program) float
 	d, err := gen.Send(benchFrames)
 	must(b, errors.Join(warm, err, detach()))
 	return float64(d.Nanoseconds()) / benchFrames
-}
-
-func benchTable() int {
-	n, err := strconv.Atoi(os.Getenv("TABLE"))
-	if err != nil {
-		return DefaultSources
-	}
-	return n
 }

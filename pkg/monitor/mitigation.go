@@ -126,6 +126,12 @@ func (m *Mitigation) SYNs(now time.Time, below, early bool) Decision {
 	return m.send(now, wire.DisableRateLimiting, fmt.Sprintf("SYNs below the clear level for %v", m.cfg.Calm))
 }
 
+// quiet tells whether nothing speaks for limiting now: what an operator switches off then says nothing about a flood to
+// come.
+func (m *Mitigation) quiet(now time.Time) bool {
+	return !m.flooded() && !m.calmSince.IsZero() && now.Sub(m.calmLast) <= m.cfg.silence()
+}
+
 // calm tells whether SYNs have been low for long enough, by samples up to now.
 func (m *Mitigation) calm(now time.Time) bool {
 	return !m.calmSince.IsZero() && m.calmLast.Sub(m.calmSince) >= m.cfg.Calm && now.Sub(m.calmLast) <= m.cfg.silence()
@@ -145,7 +151,7 @@ func (m *Mitigation) Status(now time.Time, s wire.Status) Decision {
 	m.last = s
 	operator := news && s.Status == wire.Success && s.Origin != m.cfg.Origin && s.Origin != controllerOrigin
 	if operator && s.Command == wire.DisableRateLimiting && s.State == wire.StateOff {
-		m.held, m.pending = true, nil
+		m.held, m.pending = !m.quiet(now), nil
 		if m.flooded() {
 			return Decision{Note: fmt.Sprintf("rate limiting was switched off by %s: left off until the alert clears", named(s.Origin))}
 		}

@@ -263,6 +263,15 @@ func TestMitigationNeverFightsAnOperator(t *testing.T) {
 	})
 }
 
+func TestMitigationAnOperatorsOffInQuietTimesIsNoVeto(t *testing.T) {
+	p := newPlay(t)
+	p.syns(true, 10*time.Second)
+	p.off("ctl")
+	p.flood() // before the next regular sample
+	p.off("ctl")
+	p.expect("switched off during the flood", p.alert(metricSYN, wire.AlertReminder), "")
+}
+
 func TestMitigationScalesSparingly(t *testing.T) {
 	p := newPlay(t)
 	p.expect("CPU", p.alert(metricCPU, wire.AlertRaised), "scale")
