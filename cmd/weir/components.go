@@ -112,7 +112,7 @@ func brokerPart(s setup, _ *cobra.Command) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	return part{"broker", b.Run}, nil
+	return part{name: "broker", run: b.Run, last: true}, nil
 }
 
 func sensorPart(s setup, _ *cobra.Command) (part, error) {
@@ -120,7 +120,9 @@ func sensorPart(s setup, _ *cobra.Command) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	return part{"sensor", func(ctx context.Context, ready func()) error { return s.runSensor(ctx, ready, iface) }}, nil
+	return part{name: "sensor", run: func(ctx context.Context, ready func()) error {
+		return s.runSensor(ctx, ready, iface)
+	}}, nil
 }
 
 func (s setup) runSensor(ctx context.Context, ready func(), iface string) (err error) {
@@ -165,7 +167,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), iface string) (err e
 func monitorPart(s setup, cmd *cobra.Command) (part, error) {
 	cfg := s.cfg.Monitor
 	cfg.Root = s.root
-	return part{"monitor", func(ctx context.Context, ready func()) error {
+	return part{name: "monitor", run: func(ctx context.Context, ready func()) error {
 		client, err := s.connect("monitor", nil)
 		if err != nil {
 			return err
@@ -191,7 +193,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 	if err := cfg.Validate(); err != nil {
 		return part{}, fmt.Errorf("controller: %w", err)
 	}
-	return part{"controller", func(ctx context.Context, ready func()) error {
+	return part{name: "controller", run: func(ctx context.Context, ready func()) error {
 		client, err := s.connect("controller", nil)
 		if err != nil {
 			return err

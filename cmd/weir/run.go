@@ -20,27 +20,50 @@ import (
 type part struct {
 	name string
 	run  func(ctx context.Context, ready func()) error
+	last bool // to end: others say goodbye through it
 }
 
 // runAll runs parts until ctx ends or one of them fails. Each starts when the one before it is ready; when all are, systemd
 // and the log are told.
 func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 	group, ctx := errgroup.WithContext(ctx)
+	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var others sync.WaitGroup
+	others.Add(1) // the start itself
+	started := sync.OnceFunc(others.Done)
+	defer started()
+	context.AfterFunc(ctx, func() {
+		others.Wait()
+		end()
+	})
 	for _, p := range parts {
 		isReady := make(chan struct{})
 		ready := sync.OnceFunc(func() { close(isReady) })
-		group.Go(func() error {
-			if err := p.run(ctx, ready); err != nil {
+		run := func() error {
+			until := ctx
+			if p.last {
+				until = lasting
+			} else {
+				defer others.Done()
+			}
+			if err := p.run(until, ready); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 			return nil
-		})
+		}
+		if !p.last {
+			others.Add(1)
+		}
+		group.Go(run)
 		select {
 		case <-isReady:
 		case <-ctx.Done():
+			started()
 			return group.Wait()
 		}
 	}
+	started()
 	log.Info("ready")
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 		log.Warn("tell systemd", "err", err)

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxDescription is the most bytes that Describe returns.
-const maxDescription = 512
+// maxDescription is the most bytes that Describe returns: room for network metrics with a dozen sources.
+const maxDescription = 4096
 
 // Describe renders any payload in one line that is safe to print: what could move a cursor, change a direction of writing
 // or isn't UTF-8 is escaped. What is too long is cut, with a note of its size.

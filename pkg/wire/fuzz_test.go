@@ -78,7 +78,7 @@ func FuzzDecodeMetrics(f *testing.F) {
 }
 
 func FuzzDescribe(f *testing.F) {
-	for _, seed := range []string{"", "plain", "\x1b[31m", "\xff", "a\u202eb", "\r\n", strings.Repeat("é", 600), "\u009b31m"} {
+	for _, seed := range []string{"", "plain", "\x1b[31m", "\xff", "a\u202eb", "\r\n", strings.Repeat("é", 600), "\u009b31m", strings.Repeat("é", 3000)} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
