@@ -64,6 +64,11 @@ func newVerb(command, short string) *cobra.Command {
 				ttl, _ := flags.GetDuration("ttl")
 				c.TTLSeconds = ttl.Seconds()
 			}
+			// A zero would be left out of the payload, and the default taken.
+			if flags.Changed("rate") && c.Rate == 0 || flags.Changed("burst") && c.Burst == 0 ||
+				flags.Changed("ttl") && c.TTLSeconds == 0 {
+				return errors.New("--rate, --burst and --ttl: give a value above 0, or leave the flag out")
+			}
 			timeout, _ := flags.GetDuration("timeout")
 			return send(cmd, c, timeout)
 		},

@@ -39,10 +39,10 @@ func reportUnload(cmd *cobra.Command, found bool, err error, where string) error
 	if err != nil {
 		return err
 	}
-	text := "unloaded from"
+	text := "unloaded from " + where
 	if !found {
-		text = "nothing was loaded on"
+		text = "there was nothing to unload"
 	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), text, where)
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
 	return err
 }
