@@ -3,6 +3,7 @@ package bus
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/weir-sensor/weir/pkg/wire"
@@ -45,6 +46,14 @@ type Message struct {
 	Payload  []byte // nil when Oversize is set
 	Retained bool   // sent because of a new subscription, not because it was just published
 	Oversize int    // bytes of a payload over wire.MaxPayload, which was left out; else 0
+}
+
+// Describe shows the payload in one line that is safe to print.
+func (m Message) Describe() string {
+	if m.Oversize > 0 {
+		return fmt.Sprintf("(left out: %d bytes, at most %d are read)", m.Oversize, wire.MaxPayload)
+	}
+	return wire.Describe(m.Payload)
 }
 
 // Options say which broker and as whom.

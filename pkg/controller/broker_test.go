@@ -10,47 +10,11 @@ import (
 
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/bus/broker"
+	"github.com/weir-sensor/weir/pkg/bus/bustest"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
-// patience is for a loaded machine; nothing here takes long.
-const patience = 20 * time.Second
-
-// start runs something until the test ends, or stop is called, and waits until it is ready.
-func start(t *testing.T, run func(context.Context, func()) error) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := run(ctx, func() { close(ready) }); err != nil {
-			t.Error(err)
-		}
-	}()
-	stop = func() { cancel(); <-ended }
-	t.Cleanup(stop)
-	select {
-	case <-ready:
-	case <-time.After(patience):
-		t.Fatal("not ready")
-	}
-	return stop
-}
-
-func connect(t *testing.T, addr, id string) *bus.Client {
-	t.Helper()
-	c, err := bus.Connect(bus.Options{Broker: "tcp://" + addr, ClientID: id, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := c.AwaitConnection(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
+// bustest.Patience is for a loaded machine; nothing here takes long.
 
 // Over a real broker: each of many commands has its own answer, the last is retained, and a controller after this one
 // learns from it whose limit it finds.
@@ -60,18 +24,18 @@ func TestControllerOverABroker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, b.Run)
+	bustest.Start(t, b.Run)
 	cfg := DefaultConfig()
 	limiter := &fakeLimiter{}
 	run := func(id string) (stop func()) {
 		t.Helper()
-		c, err := New(cfg, connect(t, b.Addr(), id), limiter, io.Discard, log)
+		c, err := New(cfg, bustest.Connect(t, b.Addr(), id), limiter, io.Discard, log)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return start(t, c.Run)
+		return bustest.Start(t, c.Run)
 	}
-	outside := connect(t, b.Addr(), "outside")
+	outside := bustest.Connect(t, b.Addr(), "outside")
 	statuses := make(chan wire.Status, 256)
 	if err := outside.Subscribe(cfg.Root.StatusRateLimiting(), func(m bus.Message) {
 		if s, err := wire.DecodeStatus(m.Payload); err == nil {
@@ -82,7 +46,7 @@ func TestControllerOverABroker(t *testing.T) {
 	}
 	await := func(what string, is func(wire.Status) bool) {
 		t.Helper()
-		for timeout := time.After(patience); ; {
+		for timeout := time.After(bustest.Patience); ; {
 			select {
 			case s := <-statuses:
 				if is(s) {
@@ -95,7 +59,7 @@ func TestControllerOverABroker(t *testing.T) {
 	}
 	command := func(payload string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), bustest.Patience)
 		defer cancel()
 		if err := outside.Publish(ctx, bus.Publication{Topic: cfg.Root.Command(), Payload: []byte(payload), Delivery: bus.Confirmed}); err != nil {
 			t.Fatal(err)

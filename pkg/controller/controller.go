@@ -149,12 +149,5 @@ func (c *Controller) connect(ctx context.Context) error {
 
 // onPublic shows what anybody may write; that is all that becomes of it.
 func (c *Controller) onPublic(msg bus.Message) {
-	c.out.Printf("Public message received on topic '%s': %s", wire.Describe([]byte(msg.Topic)), describe(msg))
-}
-
-func describe(msg bus.Message) string {
-	if msg.Oversize > 0 {
-		return fmt.Sprintf("(left out: %d bytes, at most %d are read)", msg.Oversize, wire.MaxPayload)
-	}
-	return wire.Describe(msg.Payload)
+	c.out.Printf("Public message received on topic '%s': %s", wire.Describe([]byte(msg.Topic)), msg.Describe())
 }

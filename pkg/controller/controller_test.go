@@ -2,9 +2,7 @@ package controller
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/bus/bustest"
 	"github.com/weir-sensor/weir/pkg/datapath"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
@@ -22,41 +21,27 @@ var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // stage is a running controller in a bubble of fake time.
 type stage struct {
 	t       *testing.T
-	bus     *fakeBus
+	bus     *bustest.Fake
 	limiter *fakeLimiter
 	cfg     Config
 }
 
-func run(t *testing.T, b *fakeBus, l *fakeLimiter, scene func(*stage)) (printed string) {
+func run(t *testing.T, b *bustest.Fake, l *fakeLimiter, scene func(*stage)) (printed string) {
 	t.Helper()
 	var out bytes.Buffer
 	s := &stage{t: t, bus: b, limiter: l, cfg: DefaultConfig()}
-	synctest.Test(t, func(t *testing.T) {
-		c, err := New(s.cfg, b, l, &out, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	bustest.Play(t, func() (bustest.Run, error) {
+		c, err := New(s.cfg, b, l, &out, slog.New(slog.DiscardHandler))
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ready, ended := make(chan struct{}), make(chan error, 1)
-		go func() { ended <- c.Run(ctx, func() { close(ready) }) }()
-		<-ready
-		synctest.Wait()
-		scene(s)
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("Run: %v", err)
-			}
-		case <-time.After(2 * time.Second):
-			t.Error("Run doesn't end")
-		}
-	})
+		return c.Run, nil
+	}, func() { scene(s) })
 	return out.String()
 }
 
 func (s *stage) command(payload string) {
-	s.bus.deliver(bus.Message{Topic: s.cfg.Root.Command(), Payload: []byte(payload)})
+	s.bus.Deliver(bus.Message{Topic: s.cfg.Root.Command(), Payload: []byte(payload)})
 	synctest.Wait()
 }
 
@@ -64,7 +49,7 @@ func (s *stage) command(payload string) {
 func (s *stage) statuses(topic string) []wire.Status {
 	s.t.Helper()
 	var out []wire.Status
-	for _, p := range s.bus.take(topic) {
+	for _, p := range s.bus.Take(topic) {
 		st, err := wire.DecodeStatus(p.Payload)
 		if err != nil || !p.Retain {
 			s.t.Errorf("status %s, %v, published as %+v", p.Payload, err, p)
@@ -104,7 +89,7 @@ func (s *stage) expectOn(what string, want bool) {
 func (s *stage) started() { s.t.Helper(); s.expect("start", wire.Success, wire.StateOff, "found off") }
 
 func TestControllerDoesWhatCommandsSay(t *testing.T) {
-	printed := run(t, &fakeBus{}, &fakeLimiter{}, func(s *stage) {
+	printed := run(t, &bustest.Fake{}, &fakeLimiter{}, func(s *stage) {
 		s.started()
 		s.command(`{"command":"enable_rate_limiting"}`)
 		st := s.expect("enable", wire.Success, wire.StateOn, "100 SYNs per second, burst 200")
@@ -128,7 +113,7 @@ func TestControllerDoesWhatCommandsSay(t *testing.T) {
 			got[0].Detail != "no scaler is configured" || got[0].ID != "8" {
 			t.Errorf("scaling: %+v", got)
 		}
-		s.bus.deliver(bus.Message{Topic: "public/announcement", Payload: []byte("Heart rate is 67 BPM")})
+		s.bus.Deliver(bus.Message{Topic: "public/announcement", Payload: []byte("Heart rate is 67 BPM")})
 		synctest.Wait()
 	})
 	for _, want := range []string{
@@ -145,7 +130,7 @@ func TestControllerDoesWhatCommandsSay(t *testing.T) {
 }
 
 func TestControllerRefuses(t *testing.T) {
-	run(t, &fakeBus{}, &fakeLimiter{}, func(s *stage) {
+	run(t, &bustest.Fake{}, &fakeLimiter{}, func(s *stage) {
 		s.started()
 		for _, payload := range []string{
 			``, `enable`, `{`, `[]`, `null`, `{"command":7}`, `{}`, `{"command":"dance","id":"1"}`,
@@ -162,11 +147,11 @@ func TestControllerRefuses(t *testing.T) {
 			s.expect(payload, wire.Failure, wire.StateOff, "")
 		}
 		topic := s.cfg.Root.Command()
-		s.bus.deliver(bus.Message{Topic: topic, Oversize: 1 << 20})
+		s.bus.Deliver(bus.Message{Topic: topic, Oversize: 1 << 20})
 		synctest.Wait()
 		s.expect("oversize", wire.Failure, wire.StateOff, "1048576 bytes")
-		s.bus.deliver(bus.Message{Topic: topic, Payload: []byte(`{"command":"enable_rate_limiting"}`), Retained: true})
-		s.bus.deliver(bus.Message{Topic: "public/control", Payload: []byte(`{"command":"enable_rate_limiting"}`)})
+		s.bus.Deliver(bus.Message{Topic: topic, Payload: []byte(`{"command":"enable_rate_limiting"}`), Retained: true})
+		s.bus.Deliver(bus.Message{Topic: "public/control", Payload: []byte(`{"command":"enable_rate_limiting"}`)})
 		synctest.Wait()
 		s.quiet("retained and public")
 		if s.limiter.changes != 0 {
@@ -176,18 +161,18 @@ func TestControllerRefuses(t *testing.T) {
 }
 
 func TestControllerRenewsWhileTheFloodLasts(t *testing.T) {
-	run(t, &fakeBus{}, &fakeLimiter{}, func(s *stage) {
+	run(t, &bustest.Fake{}, &fakeLimiter{}, func(s *stage) {
 		s.started()
 		s.command(`{"command":"enable_rate_limiting"}`)
 		s.expect("enable", wire.Success, wire.StateOn, "")
-		s.bus.setAway(true) // the broker has no part in it
+		s.bus.SetAway(true) // the broker has no part in it
 		s.limiter.flood(time.Hour)
 		s.expectOn("after an hour of flood", true)
 		time.Sleep(9*time.Minute + 30*time.Second)
 		s.expectOn("nine minutes after it", true)
 		time.Sleep(time.Minute)
 		s.expectOn("eleven minutes after it", false)
-		s.bus.setAway(false)
+		s.bus.SetAway(false)
 		time.Sleep(20 * time.Second)
 		if st := s.expect("lease ended", wire.Success, wire.StateOff, "lease ended"); st.Origin != "controller" {
 			t.Errorf("signed by %q", st.Origin)
@@ -196,7 +181,7 @@ func TestControllerRenewsWhileTheFloodLasts(t *testing.T) {
 }
 
 func TestControllerKeepsAFixedEnd(t *testing.T) {
-	run(t, &fakeBus{}, &fakeLimiter{}, func(s *stage) {
+	run(t, &bustest.Fake{}, &fakeLimiter{}, func(s *stage) {
 		s.started()
 		s.command(`{"command":"enable_rate_limiting","ttl_seconds":30}`)
 		s.expect("enable", wire.Success, wire.StateOn, "for 30s")
@@ -223,9 +208,9 @@ func TestControllerAdoptsALimit(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := &fakeLimiter{on: true, limit: datapath.DefaultLimit, until: bubbleStart.Add(time.Minute)}
-			run(t, &fakeBus{}, l, func(s *stage) {
+			run(t, &bustest.Fake{}, l, func(s *stage) {
 				if c.retained != "" {
-					s.bus.deliver(bus.Message{Topic: s.cfg.Root.StatusRateLimiting(), Payload: []byte(c.retained), Retained: true})
+					s.bus.Deliver(bus.Message{Topic: s.cfg.Root.StatusRateLimiting(), Payload: []byte(c.retained), Retained: true})
 					synctest.Wait()
 				}
 				got := s.statuses(s.cfg.Root.StatusRateLimiting())
@@ -241,7 +226,7 @@ func TestControllerAdoptsALimit(t *testing.T) {
 
 func TestControllerWithoutDatapath(t *testing.T) {
 	absent := fmt.Errorf("%w to eth0: start weir sensor", datapath.ErrNotAttached)
-	run(t, &fakeBus{}, &fakeLimiter{err: absent}, func(s *stage) {
+	run(t, &bustest.Fake{}, &fakeLimiter{err: absent}, func(s *stage) {
 		s.quiet("nothing is known")
 		s.command(`{"command":"enable_rate_limiting","id":"1"}`)
 		if st := s.expect("enable", wire.Failure, "", "start weir sensor"); st.ID != "1" {
@@ -254,7 +239,7 @@ func TestControllerWithoutDatapath(t *testing.T) {
 }
 
 func TestControllerNoticesWhatOthersDo(t *testing.T) {
-	run(t, &fakeBus{}, &fakeLimiter{}, func(s *stage) {
+	run(t, &bustest.Fake{}, &fakeLimiter{}, func(s *stage) {
 		s.started()
 		_ = s.limiter.Enable(datapath.Limit{Rate: 3, Burst: 4}, time.Hour)
 		time.Sleep(time.Minute)
@@ -268,31 +253,31 @@ func TestControllerNoticesWhatOthersDo(t *testing.T) {
 }
 
 func TestControllerRenewsUnderAFloodOfCommands(t *testing.T) {
-	run(t, &fakeBus{}, &fakeLimiter{}, func(s *stage) {
+	run(t, &bustest.Fake{}, &fakeLimiter{}, func(s *stage) {
 		s.command(`{"command":"enable_rate_limiting"}`)
 		go s.limiter.flood(35 * time.Second)
 		for end := time.Now().Add(35 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			for range 10 {
-				s.bus.deliver(bus.Message{Topic: s.cfg.Root.Command(), Payload: []byte(`{"command":"dance"}`)})
+				s.bus.Deliver(bus.Message{Topic: s.cfg.Root.Command(), Payload: []byte(`{"command":"dance"}`)})
 			}
 		}
 		synctest.Wait()
 		if s.limiter.changes != 3 { // the command and two renewals
 			t.Errorf("%d changes in 35 s of 1000 commands a second", s.limiter.changes)
 		}
-		s.bus.take(s.cfg.Root.StatusRateLimiting())
+		s.bus.Take(s.cfg.Root.StatusRateLimiting())
 		s.command(`{"command":"disable_rate_limiting"}`)
 		s.expect("disable", wire.Success, wire.StateOff, "")
 	})
 }
 
 func TestReporterKeepsOrderAndIsBounded(t *testing.T) {
-	b := &fakeBus{away: true}
+	b := bustest.Away()
 	run(t, b, &fakeLimiter{}, func(s *stage) {
 		for i := range 3 * reporterLen {
 			s.command(fmt.Sprintf(`{"command":"dance","id":"%d"}`, i))
 		}
-		s.bus.setAway(false)
+		s.bus.SetAway(false)
 		time.Sleep(time.Minute)
 		got := s.statuses(s.cfg.Root.StatusRateLimiting())
 		if n := len(got); n == 0 || n < reporterLen || n > reporterLen+1 || got[n-1].ID != fmt.Sprint(3*reporterLen-1) {

@@ -14,7 +14,7 @@ var errNoScaler = errors.New("no scaler is configured")
 
 // execute does what a command says and answers it. It waits for nobody but the datapath.
 func (c *Controller) execute(now time.Time, msg bus.Message) {
-	c.out.Printf("Received control command: %s", describe(msg))
+	c.out.Printf("Received control command: %s", msg.Describe())
 	if msg.Retained {
 		c.warnings.Warn(now, "retained command ignored: its age is unknown and nobody waits for an answer. Clear it with an empty retained message",
 			"topic", msg.Topic)

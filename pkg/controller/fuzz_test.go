@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/bus/bustest"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
@@ -25,7 +26,7 @@ func FuzzExecute(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, payload []byte, retained bool) {
 		l := &fakeLimiter{}
-		c, err := New(DefaultConfig(), &fakeBus{}, l, io.Discard, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		c, err := New(DefaultConfig(), &bustest.Fake{}, l, io.Discard, slog.New(slog.NewTextHandler(io.Discard, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,45 +9,11 @@ import (
 
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/bus/broker"
+	"github.com/weir-sensor/weir/pkg/bus/bustest"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
-// patience is for a loaded machine; nothing here takes long.
-const patience = 20 * time.Second
-
-// start runs something until the test ends and waits until it is ready.
-func start(t *testing.T, run func(context.Context, func()) error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- run(ctx, func() { close(ready) }) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-ready:
-	case <-time.After(patience):
-		t.Fatal("not ready")
-	}
-}
-
-func connect(t *testing.T, addr, id string) *bus.Client {
-	t.Helper()
-	c, err := bus.Connect(bus.Options{Broker: "tcp://" + addr, ClientID: id, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := c.AwaitConnection(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
+// bustest.Patience is for a loaded machine; nothing here takes long.
 
 // Over a real broker: a metric is answered by a command and an alert, and a monitor that finds its limit on, as
 // retained by the broker, has nothing to learn anew.
@@ -57,9 +23,9 @@ func TestMonitorOverABroker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, b.Run)
+	bustest.Start(t, b.Run)
 	cfg := DefaultConfig()
-	outside := connect(t, b.Addr(), "outside")
+	outside := bustest.Connect(t, b.Addr(), "outside")
 	commands, alerts := make(chan wire.Command, 16), make(chan wire.Alert, 16)
 	for filter, h := range map[string]func([]byte){
 		cfg.Root.Command(): func(p []byte) {
@@ -79,7 +45,7 @@ func TestMonitorOverABroker(t *testing.T) {
 	}
 	publish := func(p bus.Publication) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), bustest.Patience)
 		defer cancel()
 		p.Delivery = bus.Confirmed
 		if err := outside.Publish(ctx, p); err != nil {
@@ -89,11 +55,11 @@ func TestMonitorOverABroker(t *testing.T) {
 	publish(bus.Publication{Topic: cfg.Root.StatusRateLimiting(), Retain: true,
 		Payload: []byte(`{"timestamp":1,"command":"enable_rate_limiting","status":"success","detail":"","origin":"bob","state":"on"}`)})
 
-	m, err := New(cfg, connect(t, b.Addr(), "monitor"), io.Discard, log)
+	m, err := New(cfg, bustest.Connect(t, b.Addr(), "monitor"), io.Discard, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, m.Run)
+	bustest.Start(t, m.Run)
 	flood := bus.Publication{Topic: cfg.Root.MetricsNetwork(),
 		Payload: []byte(`{"active_tcp_connections": 392, "syn_packet_count": 789, "timestamp": 1729697427.8}`)}
 	publish(flood)
@@ -102,7 +68,7 @@ func TestMonitorOverABroker(t *testing.T) {
 		if a.State != wire.AlertRaised || a.Value != 789 {
 			t.Errorf("alert %+v", a)
 		}
-	case <-time.After(patience):
+	case <-time.After(bustest.Patience):
 		t.Fatal("no alert")
 	}
 	// The retained limit is bob's, so it was left alone; once it ends the monitor asks for its own.
@@ -113,7 +79,7 @@ func TestMonitorOverABroker(t *testing.T) {
 		if c.Command != wire.EnableRateLimiting || c.Origin != "monitor" || c.Reason != "rate limiting ended while the alert stands" {
 			t.Errorf("command %+v", c)
 		}
-	case <-time.After(patience):
+	case <-time.After(bustest.Patience):
 		t.Fatal("no command")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/bus/bustest"
 )
 
 // Whatever arrives on whichever topic, the monitor survives and prints one line without control characters.
@@ -26,7 +27,7 @@ func FuzzReceive(f *testing.F) {
 		f.Add(uint8(i), []byte(payload), false)
 	}
 	f.Fuzz(func(t *testing.T, topic uint8, payload []byte, retained bool) {
-		b, out := &fakeBus{}, &bytes.Buffer{}
+		b, out := &bustest.Fake{}, &bytes.Buffer{}
 		m, err := New(DefaultConfig(), b, out, slog.New(slog.NewTextHandler(io.Discard, nil)))
 		if err != nil {
 			t.Fatal(err)
@@ -35,7 +36,7 @@ func FuzzReceive(f *testing.F) {
 			t.Fatal(err)
 		}
 		for range 4 {
-			b.deliver(bus.Message{Topic: topics[int(topic)%len(topics)], Payload: payload, Retained: retained})
+			b.Deliver(bus.Message{Topic: topics[int(topic)%len(topics)], Payload: payload, Retained: retained})
 		}
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -2,9 +2,7 @@ package monitor
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -12,47 +10,34 @@ import (
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/bus/bustest"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
 // stage is a running monitor in a bubble of fake time.
 type stage struct {
 	t   *testing.T
-	bus *fakeBus
+	bus *bustest.Fake
 	out *bytes.Buffer // to be read after the end
 	cfg Config
 }
 
 // run plays a scene; the monitor is stopped after it and must end in time.
-func run(t *testing.T, b *fakeBus, scene func(*stage)) (printed string) {
+func run(t *testing.T, b *bustest.Fake, scene func(*stage)) (printed string) {
 	t.Helper()
 	s := &stage{t: t, bus: b, out: &bytes.Buffer{}, cfg: DefaultConfig()}
-	synctest.Test(t, func(t *testing.T) {
-		m, err := New(s.cfg, b, s.out, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	bustest.Play(t, func() (bustest.Run, error) {
+		m, err := New(s.cfg, b, s.out, slog.New(slog.DiscardHandler))
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ready, ended := make(chan struct{}), make(chan error, 1)
-		go func() { ended <- m.Run(ctx, func() { close(ready) }) }()
-		<-ready
-		synctest.Wait()
-		scene(s)
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("Run: %v", err)
-			}
-		case <-time.After(2 * time.Second):
-			t.Error("Run doesn't end")
-		}
-	})
+		return m.Run, nil
+	}, func() { scene(s) })
 	return s.out.String()
 }
 
 func (s *stage) deliver(topic, payload string) {
-	s.bus.deliver(bus.Message{Topic: topic, Payload: []byte(payload)})
+	s.bus.Deliver(bus.Message{Topic: topic, Payload: []byte(payload)})
 	synctest.Wait()
 }
 
@@ -72,7 +57,7 @@ func (s *stage) networks(n, syns int) {
 func (s *stage) commands() []wire.Command {
 	s.t.Helper()
 	var out []wire.Command
-	for _, p := range s.bus.take(s.cfg.Root.Command()) {
+	for _, p := range s.bus.Take(s.cfg.Root.Command()) {
 		c, err := wire.DecodeCommand(p.Payload)
 		if err != nil || p.Retain || p.Delivery != bus.Confirmed || c.Origin != s.cfg.Origin || c.ID == "" || c.Reason == "" {
 			s.t.Errorf("command %s, %v, published as %+v", p.Payload, err, p)
@@ -98,7 +83,7 @@ func (s *stage) expectCommand(what, want string) wire.Command {
 func (s *stage) expectAlerts(what string, want ...string) {
 	s.t.Helper()
 	var got []string
-	for _, p := range s.bus.take(s.cfg.Root.Alerts()) {
+	for _, p := range s.bus.Take(s.cfg.Root.Alerts()) {
 		a, err := wire.DecodeAlert(p.Payload)
 		if err != nil || p.Retain || p.Delivery != bus.Eventually {
 			s.t.Errorf("alert %s, %v, published as %+v", p.Payload, err, p)
@@ -121,7 +106,7 @@ func (s *stage) confirm(c wire.Command, state string) {
 const synAlert = "SYN packet count exceeded threshold"
 
 func TestMonitorFromFloodToCalm(t *testing.T) {
-	printed := run(t, &fakeBus{}, func(s *stage) {
+	printed := run(t, &bustest.Fake{}, func(s *stage) {
 		s.networks(3, 100)
 		s.expectCommand("normal", "")
 		s.network(789, 100) // no time passes: the command goes out with the sample
@@ -154,7 +139,7 @@ func TestMonitorFromFloodToCalm(t *testing.T) {
 }
 
 func TestMonitorSensorDiesDuringFlood(t *testing.T) {
-	run(t, &fakeBus{}, func(s *stage) {
+	run(t, &bustest.Fake{}, func(s *stage) {
 		s.network(789, 100)
 		s.confirm(s.expectCommand("flood", wire.EnableRateLimiting), wire.StateOn)
 		s.expectAlerts("flood", "raised: "+synAlert)
@@ -166,9 +151,9 @@ func TestMonitorSensorDiesDuringFlood(t *testing.T) {
 }
 
 func TestMonitorRestartKeepsItsDuty(t *testing.T) {
-	b := &fakeBus{}
+	b := &bustest.Fake{}
 	run(t, b, func(s *stage) {
-		s.bus.deliver(bus.Message{Topic: s.cfg.Root.StatusRateLimiting(), Retained: true,
+		s.bus.Deliver(bus.Message{Topic: s.cfg.Root.StatusRateLimiting(), Retained: true,
 			Payload: []byte(`{"timestamp":1,"command":"enable_rate_limiting","status":"success","detail":"","origin":"monitor","state":"on"}`)})
 		s.networks(12, 100)
 		s.expectCommand("before a minute", "")
@@ -178,11 +163,11 @@ func TestMonitorRestartKeepsItsDuty(t *testing.T) {
 }
 
 func TestMonitorWithoutBroker(t *testing.T) {
-	run(t, &fakeBus{away: true}, func(s *stage) {
+	run(t, bustest.Away(), func(s *stage) {
 		s.network(789, 100)
 		s.expectCommand("away", "")
 		s.expectAlerts("queued", "raised: "+synAlert)
-		s.bus.setAway(false)
+		s.bus.SetAway(false)
 		time.Sleep(2 * time.Second)
 		s.expectCommand("back", wire.EnableRateLimiting)
 	})
@@ -190,7 +175,7 @@ func TestMonitorWithoutBroker(t *testing.T) {
 
 func TestMonitorIgnoresWhatIsNoMetric(t *testing.T) {
 	root := DefaultConfig().Root
-	printed := run(t, &fakeBus{}, func(s *stage) {
+	printed := run(t, &bustest.Fake{}, func(s *stage) {
 		for _, msg := range []bus.Message{
 			{Topic: root.MetricsNetwork(), Payload: []byte(`{"syn_packet_count": "9999"}`)},
 			{Topic: root.MetricsNetwork(), Payload: []byte("\x1b[2Jnonsense")},
@@ -200,7 +185,7 @@ func TestMonitorIgnoresWhatIsNoMetric(t *testing.T) {
 			{Topic: "public/metrics", Payload: []byte(`{"active_tcp_connections":1,"syn_packet_count":9999,"timestamp":1}`)},
 			{Topic: "public/\x1b[2J", Payload: []byte("two\nlines")},
 		} {
-			s.bus.deliver(msg)
+			s.bus.Deliver(msg)
 			synctest.Wait()
 		}
 		s.expectCommand("nonsense", "")
@@ -216,7 +201,7 @@ func TestMonitorIgnoresWhatIsNoMetric(t *testing.T) {
 
 func TestMonitorShowsTheCommandsOfOthers(t *testing.T) {
 	var own string
-	printed := run(t, &fakeBus{}, func(s *stage) {
+	printed := run(t, &bustest.Fake{}, func(s *stage) {
 		s.network(789, 100)
 		own = s.expectCommand("flood", wire.EnableRateLimiting).ID
 		s.deliver(s.cfg.Root.Command(), `{"command":"enable_rate_limiting","id":"`+own+`"}`)
@@ -231,7 +216,7 @@ func TestMonitorShowsTheCommandsOfOthers(t *testing.T) {
 }
 
 func TestMonitorScales(t *testing.T) {
-	run(t, &fakeBus{}, func(s *stage) {
+	run(t, &bustest.Fake{}, func(s *stage) {
 		for range 2 {
 			time.Sleep(5 * time.Second)
 			s.deliver(s.cfg.Root.MetricsCPU(), `{"cpu_usage": 91.44, "timestamp": 1729697327.8}`)

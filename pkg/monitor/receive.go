@@ -13,14 +13,7 @@ const publicFilter = wire.PublicFilter
 
 // show prints any message; that is all that becomes of public ones.
 func (m *Monitor) show(msg bus.Message) {
-	m.out.Printf("Received from topic: %s: %s", wire.Describe([]byte(msg.Topic)), describe(msg))
-}
-
-func describe(msg bus.Message) string {
-	if msg.Oversize > 0 {
-		return fmt.Sprintf("(left out: %d bytes, at most %d are read)", msg.Oversize, wire.MaxPayload)
-	}
-	return wire.Describe(msg.Payload)
+	m.out.Printf("Received from topic: %s: %s", wire.Describe([]byte(msg.Topic)), msg.Describe())
 }
 
 // onMetric judges a sample by when it arrives: the clock of its sender decides nothing.

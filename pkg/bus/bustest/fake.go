@@ -1,4 +1,5 @@
-package monitor
+// Package bustest helps to test what talks over a bus: one that is faked, and a real one. Only tests import it.
+package bustest
 
 import (
 	"context"
@@ -10,15 +11,19 @@ import (
 	"github.com/weir-sensor/weir/pkg/bus"
 )
 
-// fakeBus delivers in the caller's goroutine and notes what is published.
-type fakeBus struct {
+// Fake is a bus that delivers in the caller's goroutine and notes what is published.
+type Fake struct {
 	mu       sync.Mutex
 	handlers map[string]func(bus.Message)
 	sent     []bus.Publication
 	away     bool
 }
 
-func (b *fakeBus) Subscribe(filter string, h func(bus.Message)) error {
+// Away returns one whose broker is away.
+func Away() *Fake { return &Fake{away: true} }
+
+// Subscribe takes filters that are topics or end in #.
+func (b *Fake) Subscribe(filter string, h func(bus.Message)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.handlers == nil {
@@ -28,7 +33,8 @@ func (b *fakeBus) Subscribe(filter string, h func(bus.Message)) error {
 	return nil
 }
 
-func (b *fakeBus) AwaitConnection(ctx context.Context) error {
+// AwaitConnection waits while the broker is away.
+func (b *Fake) AwaitConnection(ctx context.Context) error {
 	for b.isAway() {
 		select {
 		case <-time.After(100 * time.Millisecond):
@@ -39,7 +45,8 @@ func (b *fakeBus) AwaitConnection(ctx context.Context) error {
 	return nil
 }
 
-func (b *fakeBus) Publish(_ context.Context, p bus.Publication) error {
+// Publish notes what is published.
+func (b *Fake) Publish(_ context.Context, p bus.Publication) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.away && p.Delivery != bus.Eventually {
@@ -52,19 +59,21 @@ func (b *fakeBus) Publish(_ context.Context, p bus.Publication) error {
 	return nil
 }
 
-func (b *fakeBus) isAway() bool {
+func (b *Fake) isAway() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.away
 }
 
-func (b *fakeBus) setAway(away bool) {
+// SetAway takes the broker away, or gives it back.
+func (b *Fake) SetAway(away bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.away = away
 }
 
-func (b *fakeBus) deliver(msg bus.Message) {
+// Deliver hands a message to whoever has subscribed.
+func (b *Fake) Deliver(msg bus.Message) {
 	b.mu.Lock()
 	var h func(bus.Message)
 	for prefix, f := range b.handlers {
@@ -78,8 +87,8 @@ func (b *fakeBus) deliver(msg bus.Message) {
 	}
 }
 
-// take returns what was published on a topic since the last time.
-func (b *fakeBus) take(topic string) []bus.Publication {
+// Take returns what was published on a topic since the last time.
+func (b *Fake) Take(topic string) []bus.Publication {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out, kept []bus.Publication
