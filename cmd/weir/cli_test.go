@@ -99,6 +99,9 @@ func TestCtlTellsByItsExitStatus(t *testing.T) {
 			t.Errorf("weir status lacks %q:\n%s", want, out)
 		}
 	}
+	if out := s.mustWeir("status", "--capacity"); !strings.Contains(out, "packets/s and core") || !strings.Contains(out, "drop") {
+		t.Errorf("capacity: %s", out)
+	}
 	s.mustWeir("ctl disable-rate-limiting")
 	if out := s.mustWeir("status"); !strings.Contains(out, "observe") {
 		t.Errorf("after disable: %s", out)

@@ -26,7 +26,9 @@ type status struct {
 	Classes      []classStatus           `json:"classes"`
 	Reasons      map[string]reasonStatus `json:"reasons"`
 	Top          []sourceStatus          `json:"top_sources"`
+	Capacity     []classCapacity         `json:"capacity,omitempty"`
 	control      datapath.Control
+	sources      int
 }
 
 type classStatus struct {
@@ -70,13 +72,19 @@ sources over one second. It reads the pinned maps, needs root and changes nothin
 			if err != nil {
 				return err
 			}
+			if capacity, _ := cmd.Flags().GetBool("capacity"); capacity {
+				if s.Capacity, err = capacityOf(s); err != nil {
+					return err
+				}
+			}
 			if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(s)
 			}
-			return s.print(cmd.OutOrStdout())
+			return errors.Join(s.print(cmd.OutOrStdout()), s.printCapacity(cmd.OutOrStdout()))
 		},
 	})
 	cmd.Flags().Bool("json", false, "print one line of JSON")
+	cmd.Flags().Bool("capacity", false, "measure what a packet of each class costs on this machine, by a copy of the program")
 	return cmd
 }
 
@@ -121,7 +129,7 @@ func newStatusOf(info datapath.Info, control datapath.Control, total, recent dat
 	s := status{
 		Interface: info.Interface, Tier: info.Tier, Version: info.Version, Since: info.Since.UTC(),
 		Mode: mode(control), LeaseSeconds: control.Lease.Seconds(), Rate: control.Limit.Rate, Burst: control.Limit.Burst,
-		Reasons: map[string]reasonStatus{}, Top: []sourceStatus{}, control: control,
+		Reasons: map[string]reasonStatus{}, Top: []sourceStatus{}, control: control, sources: info.Sources,
 	}
 	for class := range datapath.NumClasses {
 		c := classStatus{Class: class.String()}
