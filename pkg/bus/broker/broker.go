@@ -39,18 +39,24 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		Logger:                 slog.New(slog.DiscardHandler),
 		SysTopicResendInterval: 10,
 	})
-	err = b.server.AddHook(newGuard(b.server, log), nil)
+	g := newGuard(b.server, log)
+	err = b.server.AddHook(g, nil)
 	all := &b.server.Listeners.ClientsWg
 	if err == nil {
-		err = b.server.AddListener(newTCP(netutil.LimitListener(b.tcp, 2*maxClients), all))
+		err = b.server.AddListener(newTCP(bounded(b.tcp, g), all))
 	}
 	if err == nil && b.ws != nil {
-		err = b.server.AddListener(newWebSocket(netutil.LimitListener(b.ws, 2*maxClients), all))
+		err = b.server.AddListener(newWebSocket(bounded(b.ws, g), all))
 	}
 	if err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
+}
+
+// bounded counts connections that have yet to say who they are, too.
+func bounded(l net.Listener, g *guard) net.Listener {
+	return stallListener{netutil.LimitListener(l, 2*maxClients), g.warn}
 }
 
 func capabilities() *mochi.Capabilities {

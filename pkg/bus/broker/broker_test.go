@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -173,34 +172,6 @@ func TestHugePacketEndsItsSenderOnly(t *testing.T) {
 	}
 	publish(t, other, "b", false, "still here")
 	expect(t, got, "still here")
-}
-
-// TestStalledReader: who subscribes to everything and reads nothing costs a bounded amount of memory, and nobody else waits.
-func TestStalledReader(t *testing.T) {
-	b, _ := start(t)
-	conn, err := net.Dial("tcp", b.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	// CONNECT, client ID "s"; SUBSCRIBE to "#", QoS 0 (MQTT 3.1.1, sections 3.1 and 3.8).
-	if _, err := conn.Write([]byte("\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01s\x82\x06\x00\x01\x00\x01#\x00")); err != nil {
-		t.Fatal(err)
-	}
-	c := client(t, "tcp://"+b.Addr())
-	got := subscribe(t, c, "last")
-	payload := make([]byte, 32<<10)
-	for range 3000 { // 94 MB, of which a third may wait
-		c.Publish("noise", 0, false, payload)
-	}
-	publish(t, c, "last", false, "after the noise")
-	expect(t, got, "after the noise")
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	if m.HeapAlloc > 48<<20 {
-		t.Errorf("%d MB are in use", m.HeapAlloc>>20)
-	}
 }
 
 func TestSilentClientsDontKeepItRunning(t *testing.T) {

@@ -28,7 +28,7 @@ func DefaultConfig() Config {
 // The limits that keep one client from using up the host.
 const (
 	maxPacketBytes  = wire.MaxPayload + 1<<10 // a payload with its topic and properties
-	maxPending      = 512                     // packets waiting for one slow reader, 64 MB at most; then the newest are dropped
+	maxPending      = 512                     // packets waiting for one slow reader, 33 MB at most; then the newest are dropped
 	maxInflight     = 256                     // unacknowledged QoS 1 and 2 packets of one session
 	maxSessionHours = 1                       // of a client that is gone
 	maxClients      = 1000

@@ -59,6 +59,7 @@ func (c *clients) leave(conn net.Conn) {
 	c.all.Done()
 }
 
+// close comes before mochi's own end of its clients, which would wait for each that doesn't read.
 func (c *clients) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,8 +99,8 @@ func (t *tcpListener) Serve(establish listeners.EstablishFn) {
 
 func (t *tcpListener) Close(closeClients listeners.CloseFn) {
 	_ = t.l.Close()
-	closeClients(t.ID())
 	t.clients.close()
+	closeClients(t.ID())
 }
 
 type wsListener struct {
@@ -146,6 +147,6 @@ func sameOrigin(r *http.Request) bool {
 
 func (w *wsListener) Close(closeClients listeners.CloseFn) {
 	_ = w.server.Close()
-	closeClients(w.ID())
 	w.clients.close()
+	closeClients(w.ID())
 }
