@@ -13,6 +13,7 @@ import (
 // Broker is the embedded broker, already listening.
 type Broker struct {
 	server *mochi.Server
+	guard  *guard
 	log    *slog.Logger
 	tcp    net.Listener
 	ws     net.Listener // nil for none
@@ -39,14 +40,14 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		Logger:                 slog.New(slog.DiscardHandler),
 		SysTopicResendInterval: 10,
 	})
-	g := newGuard(b.server, log)
-	err = b.server.AddHook(g, nil)
+	b.guard = newGuard(b.server, log)
+	err = b.server.AddHook(b.guard, nil)
 	all := &b.server.Listeners.ClientsWg
 	if err == nil {
-		err = b.server.AddListener(newTCP(bounded(b.tcp, g), all))
+		err = b.server.AddListener(newTCP(bounded(b.tcp, b.guard), all))
 	}
 	if err == nil && b.ws != nil {
-		err = b.server.AddListener(newWebSocket(bounded(b.ws, g), all))
+		err = b.server.AddListener(newWebSocket(bounded(b.ws, b.guard), all))
 	}
 	if err != nil {
 		return nil, errors.Join(err, b.close())
@@ -64,6 +65,7 @@ func capabilities() *mochi.Capabilities {
 	c.MaximumPacketSize = maxPacketBytes
 	c.MaximumClientWritesPending = maxPending
 	c.MaximumInflight = maxInflight
+	c.MaximumMessageExpiryInterval = retainedDays * 24 * 3600
 	c.MaximumSessionExpiryInterval = maxSessionHours * 3600
 	c.MaximumClients = maxClients
 	c.TopicAliasMaximum = 64

@@ -27,15 +27,18 @@ func DefaultConfig() Config {
 
 // The limits that keep one client from using up the host.
 const (
-	maxPacketBytes  = wire.MaxPayload + 1<<10 // a payload with its topic and properties
-	maxPending      = 512                     // packets waiting for one slow reader, 33 MB at most; then the newest are dropped
-	maxInflight     = 256                     // unacknowledged QoS 1 and 2 packets of one session
-	maxSessionHours = 1                       // of a client that is gone
-	maxClients      = 1000
-	maxRetained     = 4096 // topics
-	publishRate     = 1000 // packets per second and client, averaged
-	publishBurst    = 2000 // packets
-	connectTimeout  = 10 * time.Second
+	maxPacketBytes   = wire.MaxPayload + 1<<10 // a payload with its topic and properties
+	maxPending       = 512                     // packets waiting for one slow reader, 33 MB at most; then the newest are dropped
+	maxInflight      = 256                     // unacknowledged QoS 1 and 2 packets of one session
+	maxSessionHours  = 1                       // of a client that is gone
+	maxClients       = 1000
+	maxSessions      = 64   // kept for clients that are gone
+	maxSubscriptions = 1000 // of one client
+	maxRetained      = 4096 // topics
+	retainedDays     = 3650 // a status that nothing has changed must not go away
+	publishRate      = 1000 // packets per second and client, averaged
+	publishBurst     = 2000 // packets
+	connectTimeout   = 10 * time.Second
 )
 
 // Validate names what is wrong.

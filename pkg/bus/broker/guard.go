@@ -19,18 +19,21 @@ type guard struct {
 
 	mu     sync.Mutex
 	pace   map[*mochi.Client]*rate.Limiter
-	warned time.Time // one line a minute, whoever misbehaves
+	kept   map[string]struct{} // IDs of the clients whose sessions outlast their connections
+	warned time.Time           // one line a minute, whoever misbehaves
 }
 
 func newGuard(server *mochi.Server, log *slog.Logger) *guard {
-	return &guard{server: server, log: log, pace: map[*mochi.Client]*rate.Limiter{}}
+	return &guard{server: server, log: log, pace: map[*mochi.Client]*rate.Limiter{},
+		kept: map[string]struct{}{}}
 }
 
 func (*guard) ID() string { return "guard" }
 
 func (*guard) Provides(b byte) bool {
 	switch b {
-	case mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnDisconnect:
+	case mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnSubscribe, mochi.OnWill,
+		mochi.OnClientExpired, mochi.OnDisconnect:
 		return true
 	}
 	return false
@@ -39,14 +42,11 @@ func (*guard) Provides(b byte) bool {
 // isCommand matches control/command below any root.
 func isCommand(topic string) bool { return strings.HasSuffix(topic, "/control/command") }
 
-// OnConnectAuthenticate refuses wills that OnPublish would: mochi publishes a will without asking again.
+// OnConnectAuthenticate refuses what would get around the other guards. A will is sent at once: mochi keeps a delayed one for
+// every client that ever was.
 func (g *guard) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
-	will := pk.Connect.WillTopic
-	if !pk.Connect.WillFlag || !isCommand(will) && !reserved(will) && len(pk.Connect.WillPayload) <= maxPacketBytes {
-		return true
-	}
-	g.warn("a client was refused: a last will can't be a command", "client", cl.ID, "topic", will)
-	return false
+	cl.Properties.Will.WillDelayInterval = 0
+	return g.mayConnect(cl, pk)
 }
 
 // OnACLCheck keeps $SYS the broker's own.
@@ -72,10 +72,7 @@ func (g *guard) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, 
 		}
 		return pk, packets.CodeSuccessIgnore
 	}
-	if _, known := g.server.Topics.Retained.Get(pk.TopicName); !known && g.server.Topics.Retained.Len() >= maxRetained {
-		g.warn("too many retained topics: one was delivered but not kept", "client", cl.ID)
-		pk.FixedHeader.Retain = false
-	}
+	pk.FixedHeader.Retain = g.mayRetain(cl, pk.TopicName)
 	return pk, nil
 }
 
@@ -90,11 +87,14 @@ func (g *guard) limiter(cl *mochi.Client) *rate.Limiter {
 	return l
 }
 
-// OnDisconnect forgets the client.
-func (g *guard) OnDisconnect(cl *mochi.Client, _ error, _ bool) {
+// OnDisconnect forgets the client, and its session if that ends with it.
+func (g *guard) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	delete(g.pace, cl)
+	g.mu.Unlock()
+	if expire && !cl.IsTakenOver() {
+		g.forget(cl.ID)
+	}
 }
 
 func (g *guard) warn(text string, args ...any) {
