@@ -214,6 +214,17 @@ func TestWebPagesOfOthersAreRefused(t *testing.T) {
 	}
 }
 
+func TestWebPagesByNameAreRefused(t *testing.T) {
+	for host, want := range map[string]bool{
+		"127.0.0.1:8083": true, "[::1]:8083": true, "localhost:8083": true, "evil.example:8083": false,
+	} {
+		r := &http.Request{Host: host, Header: http.Header{"Origin": {"http://" + host}}}
+		if got := sameOrigin(r); got != want {
+			t.Errorf("a page of %s: %v", host, got)
+		}
+	}
+}
+
 func TestAddressesAreRefused(t *testing.T) {
 	b, _ := start(t)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))

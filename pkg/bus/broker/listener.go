@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sync"
 	"time"
@@ -142,7 +143,12 @@ func sameOrigin(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	return u.Scheme != "http" && u.Scheme != "https" && origin != "null" || u.Host == r.Host
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return origin != "null"
+	}
+	// A name would do for a page whose owner points it to 127.0.0.1 (DNS rebinding).
+	_, err = netip.ParseAddr(u.Hostname())
+	return u.Host == r.Host && (err == nil || u.Hostname() == "localhost")
 }
 
 func (w *wsListener) Close(closeClients listeners.CloseFn) {
