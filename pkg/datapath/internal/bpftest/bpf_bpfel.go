@@ -67,7 +67,8 @@ const (
 	bpfWeirReasonWEIR_REASON_MALFORMED   bpfWeirReason = 1
 	bpfWeirReasonWEIR_REASON_SOURCE_RATE bpfWeirReason = 2
 	bpfWeirReasonWEIR_REASON_UNTRACKED   bpfWeirReason = 3
-	bpfWeirReasonWEIR_REASON_LEN         bpfWeirReason = 4
+	bpfWeirReasonWEIR_REASON_COOKIE      bpfWeirReason = 4
+	bpfWeirReasonWEIR_REASON_LEN         bpfWeirReason = 5
 )
 
 type bpfWeirSet struct {
@@ -85,7 +86,8 @@ const (
 	bpfWeirVerdictWEIR_VERDICT_PASS       bpfWeirVerdict = 0
 	bpfWeirVerdictWEIR_VERDICT_WOULD_DROP bpfWeirVerdict = 1
 	bpfWeirVerdictWEIR_VERDICT_DROP       bpfWeirVerdict = 2
-	bpfWeirVerdictWEIR_VERDICT_LEN        bpfWeirVerdict = 3
+	bpfWeirVerdictWEIR_VERDICT_TX         bpfWeirVerdict = 3
+	bpfWeirVerdictWEIR_VERDICT_LEN        bpfWeirVerdict = 4
 )
 
 // Names of all BPF objects in the ELF.
