@@ -32,6 +32,7 @@ struct bpf_tcp_req_attrs {
 
 struct sock_common {
 	unsigned char skc_state;
+	__u32 skc_tw_rcv_nxt;
 } __attribute__((preserve_access_index));
 
 struct sock {
@@ -39,6 +40,14 @@ struct sock {
 } __attribute__((preserve_access_index));
 
 struct tcp_sock;
+
+struct inet_timewait_sock {
+	struct sock_common __tw_common;
+} __attribute__((preserve_access_index));
+
+struct tcp_timewait_sock {
+	struct inet_timewait_sock tw_sk;
+} __attribute__((preserve_access_index));
 
 extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *skb, struct sock *sk, struct bpf_tcp_req_attrs *attrs,
 				   int attrs__sz) __ksym __weak;
@@ -74,12 +83,13 @@ static __always_inline bool open_connection(struct __sk_buff *skb, struct bpf_so
 
 /* Judges a segment by the socket that it is for, which the caller releases. */
 static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cpu *cpu, struct bpf_sock *sk, __u32 offset,
-					   bool ipv6)
+					   bool ipv6, __u32 *rcv_nxt)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct frame frame = { .ctx = skb, .skb = true, .ip = offset };
 	void *ip = data + offset;
 	bool waiting = sk->state == STATE_TIME_WAIT;
+	struct tcp_timewait_sock *tw;
 	struct cookie_flow flow = {};
 	struct tcp_options o;
 	struct handshake *h;
@@ -97,12 +107,20 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 		return ARRIVAL_PASS;
 	parse_options(frame, ipv6, tcp, end, words, &o);
 	options = segment_cookie(cpu, ip, tcp, &o, ipv6, &flow);
-	if (waiting)
-		return options >= 0 ? ARRIVAL_REUSES : ARRIVAL_PASS;
 	tuple = tuple_hash(&flow);
 	h = handshake_of(tuple);
 	if (!h)
 		return ARRIVAL_PASS;
+	if (waiting) {
+		tw = bpf_skc_to_tcp_timewait_sock(sk);
+		if (options < 0 || !tw || recent(h, tuple, h->ended, cpu->jiffy))
+			return ARRIVAL_PASS; /* once only: with net.ipv4.tcp_rfc1337 the old socket stays */
+		h->tuple = tuple;
+		h->ended = cpu->jiffy;
+		*rcv_nxt = tw->tw_sk.__tw_common.skc_tw_rcv_nxt;
+		cpu->cookies.reused++;
+		return ARRIVAL_REUSES;
+	}
 	if (recent(h, tuple, h->opened, cpu->jiffy))
 		return ARRIVAL_PASS; /* TCP will have made the socket when this comes to it */
 	if (options < 0) {
@@ -121,6 +139,26 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	return ARRIVAL_PASS;
 }
 
+/* A client may use a port again whose last connection waits here in TIME_WAIT. The kernel knows what to do with its SYN, but
+ * that has been answered already, and two sockets can't have one tuple. So the ACK comes once more, behind itself, and this
+ * one becomes a RST, which ends the old socket (RFC 1337 section 3: no danger, a cookie proves that the client is new).
+ */
+static __always_inline void end_time_wait(struct __sk_buff *skb, __u32 tcp, __u32 rcv_nxt)
+{
+	__be32 was_seq, seq = bpf_htonl(rcv_nxt);
+	__be16 was, is;
+
+	if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
+		return;
+	if (bpf_skb_load_bytes(skb, tcp + 4, &was_seq, 4) || bpf_skb_load_bytes(skb, tcp + 12, &was, 2))
+		return;
+	is = (was & bpf_htons(0xf000)) | bpf_htons(0x0004); /* RST */
+	bpf_l4_csum_replace(skb, tcp + 16, was_seq, seq, 4);
+	bpf_l4_csum_replace(skb, tcp + 16, was, is, 2);
+	bpf_skb_store_bytes(skb, tcp + 4, &seq, 4, 0);
+	bpf_skb_store_bytes(skb, tcp + 12, &is, 2, 0);
+}
+
 static __always_inline enum arrival accept_ack(struct __sk_buff *skb, struct weir_cpu *cpu)
 {
 	struct cursor c = { .pos = (void *)(long)skb->data, .end = (void *)(long)skb->data_end };
@@ -130,6 +168,7 @@ static __always_inline enum arrival accept_ack(struct __sk_buff *skb, struct wei
 	struct bpf_sock *sk;
 	__u32 words;
 	void *data = c.pos;
+	__u32 rcv_nxt = 0;
 	__u64 offset;
 	bool ipv6;
 
@@ -155,8 +194,10 @@ static __always_inline enum arrival accept_ack(struct __sk_buff *skb, struct wei
 		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return ARRIVAL_PASS;
-	arrival = arrive(skb, cpu, sk, offset, ipv6);
+	arrival = arrive(skb, cpu, sk, offset, ipv6, &rcv_nxt);
 	bpf_sk_release(sk);
+	if (arrival == ARRIVAL_REUSES)
+		end_time_wait(skb, offset + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)), rcv_nxt);
 	return arrival;
 }
 

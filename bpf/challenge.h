@@ -270,7 +270,7 @@ __noinline int forged_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 		return !valid;
 	if (valid) {
 		if (h->tuple != tuple)
-			h->opened = 0;
+			h->opened = h->ended = 0;
 		h->tuple = tuple;
 		h->proven = cpu->jiffy;
 		return 0;

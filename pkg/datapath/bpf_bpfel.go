@@ -18,6 +18,7 @@ type bpfHandshake struct {
 	Tuple  uint64
 	Proven uint64
 	Opened uint64
+	Ended  uint64
 }
 
 type bpfListener struct {
