@@ -7,7 +7,7 @@
 
 #include <linux/types.h>
 
-#define WEIR_ABI 1
+#define WEIR_ABI 2
 
 enum weir_class {
 	WEIR_CLASS_SYN,	     /* SYN set, ACK clear */
@@ -25,6 +25,7 @@ enum weir_verdict {
 	WEIR_VERDICT_PASS,
 	WEIR_VERDICT_WOULD_DROP, /* passed, but only because the mode is observe or the lease is over */
 	WEIR_VERDICT_DROP,
+	WEIR_VERDICT_TX, /* answered by a SYN cookie: the kernel never sees it */
 	WEIR_VERDICT_LEN,
 };
 
@@ -33,6 +34,7 @@ enum weir_reason {
 	WEIR_REASON_MALFORMED,	 /* can't be parsed; the kernel decides */
 	WEIR_REASON_SOURCE_RATE, /* over the rate of its source */
 	WEIR_REASON_UNTRACKED,	 /* its set of the source table is full of busier sources */
+	WEIR_REASON_COOKIE,	 /* an ACK of no connection, to a listener, without a valid cookie */
 	WEIR_REASON_LEN,
 };
 
@@ -40,6 +42,17 @@ enum weir_mode {
 	WEIR_MODE_OBSERVE,
 	WEIR_MODE_ENFORCE,
 };
+
+enum weir_challenge {
+	WEIR_CHALLENGE_NEVER,
+	WEIR_CHALLENGE_ALWAYS, /* every SYN to a listener is answered by a cookie, while the mode is enforce */
+};
+
+/* What SYN-ACKs offer, that is what the kernel would: the window scale in the lowest four bits, or WEIR_NO_WSCALE. */
+#define WEIR_OFFER_WSCALE     0x0f
+#define WEIR_NO_WSCALE	      0x0f
+#define WEIR_OFFER_SACK	      0x10
+#define WEIR_OFFER_TIMESTAMPS 0x20
 
 /* Ticks are the datapath's unit of time: 256 ns of CLOCK_MONOTONIC, kept modulo 2^40 (78 hours). Fine enough for 100,000
  * packets a second within 0.2 %, and a theoretical arrival time shares one word with a count.
@@ -59,12 +72,24 @@ struct weir_control {
 	__u32 mode;	  /* enum weir_mode */
 	__u32 rate;	  /* SYNs per second and source; for people, interval is what counts */
 	__u32 burst;	  /* SYNs; for people, tolerance is what counts */
-	__u32 reserved;
+	__u32 challenge;  /* enum weir_challenge */
+	__u64 accept_until_ns; /* CLOCK_MONOTONIC; until then ACKs with a cookie open connections */
+	__u8 mac[6];	  /* the interface's: frames for others are none of this host's listeners' */
+	__u16 offer;
 };
 
 struct weir_count {
 	__u64 packets;
 	__u64 bytes; /* Ethernet header included */
+};
+
+/* What became of the final ACKs of challenged connections, beside the counts below, in which they have passed. */
+struct weir_cookies {
+	__u64 accepted; /* handed to a listener */
+	__u64 refused;	/* with a valid cookie, but the kernel took no request for the listener */
+	__u64 late;	/* dropped for want of a valid cookie after XDP had let them pass */
+	__u64 reused;	/* met the TIME_WAIT socket of an earlier connection, which was ended */
+	__u64 reserved[4];
 };
 
 /* What one CPU owns: no other CPU writes it, so plain increments lose nothing. The first line caches the clock and the
@@ -75,8 +100,15 @@ struct weir_cpu {
 	__u64 now;	 /* ticks */
 	__u64 interval;
 	__u64 tolerance;
-	__u64 enforcing; /* bool */
-	__u64 reserved[3];
+	__u32 enforcing;   /* bool */
+	__u32 challenging; /* bool */
+	__u32 accepting;   /* bool */
+	__u32 epoch;	   /* of the cookies made now */
+	__u32 other_epoch; /* the one before; at the end of a minute the next, for cookies of a CPU that is ahead */
+	__u32 mtu;	   /* of the interface; 0: not known yet */
+	__u8 mac[6];
+	__u16 offer;
+	struct weir_cookies cookies;
 	struct weir_count counts[WEIR_CLASS_LEN][WEIR_VERDICT_LEN][WEIR_REASON_LEN];
 };
 
@@ -100,17 +132,18 @@ struct weir_set {
 
 /* What the sensor notes about an attachment for whoever opens the pins. */
 struct weir_info {
+	__u64 secret[2]; /* of the cookies */
 	__u64 seed[2]; /* of the source table's hash; a new program over an old table needs the same */
 	__u64 since;   /* Unix seconds when the maps were made */
 	char tier[16]; /* "xdp-native", "xdp-generic" */
 	char version[32];
 };
 
-_Static_assert(sizeof(struct weir_control) == 48, "ABI");
-_Static_assert(sizeof(struct weir_cpu) == 64 + 16 * WEIR_CLASS_LEN * WEIR_VERDICT_LEN * WEIR_REASON_LEN, "ABI");
+_Static_assert(sizeof(struct weir_control) == 64, "ABI");
+_Static_assert(sizeof(struct weir_cpu) == 128 + 16 * WEIR_CLASS_LEN * WEIR_VERDICT_LEN * WEIR_REASON_LEN, "ABI");
 _Static_assert(sizeof(struct weir_cpu) % 64 == 0, "CPUs share no cache line");
 _Static_assert(sizeof(struct weir_set) == 64, "a set is one cache line");
-_Static_assert(sizeof(struct weir_info) == 72, "ABI");
+_Static_assert(sizeof(struct weir_info) == 88, "ABI");
 _Static_assert(WEIR_TICK_BITS + WEIR_COUNT_BITS == 64, "a bucket is one word");
 
 #endif

@@ -5,6 +5,8 @@
 #ifndef WEIR_CONTROL_H
 #define WEIR_CONTROL_H
 
+#include <stdbool.h>
+
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
@@ -17,7 +19,22 @@ struct {
 	__type(value, struct weir_control);
 } control SEC(".maps");
 
-static __always_inline void refresh(struct weir_cpu *cpu)
+#define EPOCH_NS	60000000000ULL
+#define EPOCH_OVERLAP_NS 1000000000ULL
+
+/* Cookies of two epochs are good: this one's and the last one's, or for the last second the next one's, since another CPU
+ * may have looked at the clock a jiffy later.
+ */
+static __always_inline void refresh_epoch(struct weir_cpu *cpu, __u64 now_ns)
+{
+	cpu->epoch = now_ns / EPOCH_NS;
+	cpu->other_epoch = (now_ns + EPOCH_OVERLAP_NS) / EPOCH_NS;
+	if (cpu->other_epoch == cpu->epoch)
+		cpu->other_epoch = cpu->epoch - 1;
+}
+
+/* Tells whether the jiffy is new. */
+static __always_inline bool refresh(struct weir_cpu *cpu)
 {
 	__u64 jiffy = bpf_jiffies64();
 	struct weir_control *ctl;
@@ -25,16 +42,22 @@ static __always_inline void refresh(struct weir_cpu *cpu)
 	__u32 zero = 0;
 
 	if (cpu->jiffy == jiffy)
-		return;
+		return false;
 	ctl = bpf_map_lookup_elem(&control, &zero);
 	if (!ctl)
-		return;
+		return false;
 	now_ns = bpf_ktime_get_ns();
 	cpu->jiffy = jiffy;
 	cpu->now = now_ns >> WEIR_TICK_SHIFT & WEIR_TICK_MASK;
 	cpu->interval = ctl->interval;
 	cpu->tolerance = ctl->tolerance;
 	cpu->enforcing = ctl->mode == WEIR_MODE_ENFORCE && now_ns < ctl->until_ns;
+	cpu->challenging = cpu->enforcing && ctl->challenge == WEIR_CHALLENGE_ALWAYS;
+	cpu->accepting = now_ns < ctl->accept_until_ns;
+	__builtin_memcpy(cpu->mac, ctl->mac, sizeof(cpu->mac));
+	cpu->offer = ctl->offer;
+	refresh_epoch(cpu, now_ns);
+	return true;
 }
 
 #endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* The bucket and the source table's set with an injected clock. */
+/* The bucket, the source table's set and the cookie, with an injected clock and key. */
 #include <stdbool.h>
 
+#include "cookie.h"
 #include "sources.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -49,5 +50,51 @@ SEC("syscall")
 int hash(struct hash_args *h)
 {
 	h->value = source_hash(h->key, h->seed0, h->seed1);
+	return 0;
+}
+
+struct cookie_args {
+	__u64 addresses[4];
+	__u64 ports_isn;
+	__u64 key[2];
+	__u32 ipv6;
+	__u32 options;
+	__u32 timestamps;
+	__u32 epoch;
+	__u32 other;
+	__u32 isn;
+	__u32 tsval;
+	__s32 checked;
+	__u64 mac;
+};
+
+static struct cookie_flow flow_of(const struct cookie_args *c)
+{
+	struct cookie_flow f = { .ports_isn = c->ports_isn, .ipv6 = c->ipv6 };
+
+	for (int i = 0; i < 4; i++)
+		f.addresses[i] = c->addresses[i];
+	return f;
+}
+
+SEC("syscall")
+int make_cookie(struct cookie_args *c)
+{
+	struct cookie_flow f = flow_of(c);
+	struct cookie k = cookie_make(&f, c->options, c->timestamps, c->epoch, c->key[0], c->key[1]);
+
+	c->isn = k.isn;
+	c->tsval = k.tsval;
+	c->mac = cookie_mac(&f, c->options, c->epoch, c->key[0], c->key[1]);
+	return 0;
+}
+
+SEC("syscall")
+int check_cookie(struct cookie_args *c)
+{
+	struct cookie_flow f = flow_of(c);
+	struct cookie k = { .isn = c->isn, .tsval = c->tsval };
+
+	c->checked = cookie_check(&f, k, c->timestamps, c->epoch, c->other, c->key[0], c->key[1]);
 	return 0;
 }

@@ -4,6 +4,8 @@
 #include <stddef.h>
 
 #include "abi.h"
+#include "accept.h"
+#include "challenge.h"
 #include "control.h"
 #include "counters.h"
 #include "parse.h"
@@ -14,7 +16,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Set by the loader before loading; the verifier removes what they rule out. */
 const volatile __u64 seed0;
 const volatile __u64 seed1;
+const volatile bool can_challenge; /* false where tc can't take what XDP promises, or the kernel lacks a helper */
 const volatile bool bench_drop; /* benchmarks only: drops after all bookkeeping, to be compared with a bare XDP_DROP */
+
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -68,25 +72,46 @@ static __always_inline struct outcome judge_syn(const struct weir_cpu *cpu, __u6
 	return o;
 }
 
-static __always_inline struct outcome judge_tcp(const struct weir_cpu *cpu, struct cursor *c, __u64 key)
+struct packet {
+	__u64 offset; /* of the IP header in the frame */
+	bool ipv6;
+};
+
+static __always_inline struct outcome judge_tcp(struct xdp_md *ctx, const struct weir_cpu *cpu, struct cursor *c,
+						struct packet p, __u64 key)
 {
+	struct outcome o = pass(WEIR_CLASS_TCP, WEIR_REASON_NONE);
 	struct tcphdr *tcp = parse_tcp(c);
 
 	if (!tcp)
 		return pass(WEIR_CLASS_OTHER, WEIR_REASON_MALFORMED);
-	if (tcp->syn)
-		return tcp->ack ? pass(WEIR_CLASS_SYN_ACK, WEIR_REASON_NONE) : judge_syn(cpu, key);
-	return pass(tcp->rst ? WEIR_CLASS_RST : WEIR_CLASS_TCP, WEIR_REASON_NONE);
+	if (tcp->syn && tcp->ack)
+		return pass(WEIR_CLASS_SYN_ACK, WEIR_REASON_NONE);
+	if (tcp->rst && !tcp->syn)
+		return pass(WEIR_CLASS_RST, WEIR_REASON_NONE);
+	if (tcp->syn) {
+		o = judge_syn(cpu, key);
+		if (can_challenge && cpu->challenging && answer_syn(ctx, cpu, p.offset, p.ipv6))
+			o.verdict = WEIR_VERDICT_TX;
+	} else if (can_challenge && cpu->challenging && tcp->ack && forged_ack(ctx, cpu, p.offset, p.ipv6)) {
+		o.verdict = WEIR_VERDICT_DROP;
+		o.reason = WEIR_REASON_COOKIE;
+	}
+	return o;
 }
 
-static __always_inline struct outcome judge(const struct weir_cpu *cpu, struct cursor *c)
+static __always_inline struct outcome judge(struct xdp_md *ctx, const struct weir_cpu *cpu, struct cursor *c)
 {
+	void *frame = c->pos;
+	int ethertype = parse_ethernet(c);
+	struct packet p = { .offset = c->pos - frame, .ipv6 = ethertype == bpf_htons(ETH_P_IPV6) };
 	bool fragment = false;
-	__be32 address;
+	__be32 address = 0;
 	__u64 key;
 	int proto;
 
-	switch (parse_ethernet(c)) {
+	asm volatile("" : "+r"(p.offset)); /* or clang subtracts 32 bits of pointers, which the verifier refuses */
+	switch (ethertype) {
 	case bpf_htons(ETH_P_IP):
 		proto = parse_ipv4(c, &address, &fragment);
 		key = ipv4_key(address);
@@ -107,7 +132,7 @@ static __always_inline struct outcome judge(const struct weir_cpu *cpu, struct c
 		return pass(WEIR_CLASS_FRAGMENT, WEIR_REASON_NONE);
 	switch (proto) {
 	case IPPROTO_TCP:
-		return judge_tcp(cpu, c, key);
+		return judge_tcp(ctx, cpu, c, p, key);
 	case IPPROTO_UDP:
 		return pass(WEIR_CLASS_UDP, WEIR_REASON_NONE);
 	case IPPROTO_ICMP:
@@ -115,6 +140,15 @@ static __always_inline struct outcome judge(const struct weir_cpu *cpu, struct c
 		return pass(WEIR_CLASS_ICMP, WEIR_REASON_NONE);
 	}
 	return pass(WEIR_CLASS_OTHER, WEIR_REASON_NONE);
+}
+
+/* The MTU bounds the MSS. A VLAN's or a route's may be smaller: then path MTU discovery has to find out. */
+static __always_inline void refresh_mtu(struct xdp_md *ctx, struct weir_cpu *cpu)
+{
+	__u32 mtu = 0;
+
+	if (bpf_check_mtu(ctx, 0, &mtu, 0, 0) >= 0)
+		cpu->mtu = mtu;
 }
 
 static __always_inline int filter(struct xdp_md *ctx, __u32 bytes)
@@ -125,9 +159,12 @@ static __always_inline int filter(struct xdp_md *ctx, __u32 bytes)
 
 	if (!cpu)
 		return XDP_PASS;
-	refresh(cpu);
-	o = judge(cpu, &c);
+	if ((refresh(cpu) || !cpu->mtu) && can_challenge)
+		refresh_mtu(ctx, cpu);
+	o = judge(ctx, cpu, &c);
 	count(cpu, o, bytes);
+	if (o.verdict == WEIR_VERDICT_TX)
+		return XDP_TX;
 	if (bench_drop)
 		return XDP_DROP;
 	return o.verdict == WEIR_VERDICT_DROP ? XDP_DROP : XDP_PASS;
@@ -144,4 +181,25 @@ SEC("xdp.frags")
 int weir_frags(struct xdp_md *ctx)
 {
 	return filter(ctx, bpf_xdp_get_buff_len(ctx));
+}
+
+SEC("tcx/ingress")
+int weir_accept(struct __sk_buff *skb)
+{
+	struct weir_cpu *cpu = this_cpu();
+	__u32 linear = skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES;
+
+	if (!cpu)
+		return TCX_NEXT;
+	refresh(cpu);
+	if (!cpu->accepting || skb->pkt_type != PACKET_HOST)
+		return TCX_NEXT;
+	if ((__u32)(skb->data_end - skb->data) < linear && bpf_skb_pull_data(skb, linear))
+		return TCX_NEXT;
+	switch (accept_ack(skb, cpu)) {
+	case ARRIVAL_DROP:
+		return TCX_DROP;
+	default:
+		return TCX_NEXT;
+	}
 }

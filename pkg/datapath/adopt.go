@@ -15,6 +15,10 @@ type pinned struct {
 	maps map[string]*ebpf.Map
 	prog *ebpf.Program
 	link link.Link
+
+	// nil where the challenge isn't available
+	accept     *ebpf.Program
+	acceptLink link.Link
 }
 
 func (p place) open() (_ *pinned, err error) {
@@ -36,7 +40,16 @@ func (p place) open() (_ *pinned, err error) {
 	if o.prog, err = ebpf.LoadPinnedProgram(filepath.Join(p.dir(), pinProgram), nil); err != nil {
 		return nil, err
 	}
-	o.link, err = link.LoadPinnedLink(filepath.Join(p.dir(), pinLink), nil)
+	if o.link, err = link.LoadPinnedLink(filepath.Join(p.dir(), pinLink), nil); err != nil {
+		return nil, err
+	}
+	if can, err := p.canChallenge(); err != nil || !can {
+		return o, err
+	}
+	if o.accept, err = ebpf.LoadPinnedProgram(filepath.Join(p.dir(), pinAccept), nil); err != nil {
+		return nil, err
+	}
+	o.acceptLink, err = link.LoadPinnedLink(filepath.Join(p.dir(), pinAcceptLink), nil)
 	return o, err
 }
 
@@ -45,9 +58,11 @@ func (o *pinned) close() error {
 	for _, m := range o.maps {
 		errs = append(errs, m.Close())
 	}
-	errs = append(errs, o.prog.Close()) // nil is fine
-	if o.link != nil {
-		errs = append(errs, o.link.Close())
+	errs = append(errs, o.prog.Close(), o.accept.Close()) // nil is fine
+	for _, l := range []link.Link{o.link, o.acceptLink} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -66,12 +81,13 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 	sources := int(old.maps[bpfMapSources].MaxEntries()) * ways
 	a.Adopted, a.Resized = true, sources != o.Sources
 
-	objs, err := constants{seed: info.Seed, sources: sources}.load(old.maps)
+	c := constants{seed: info.Seed, secret: info.Secret, sources: sources, challenge: old.acceptLink != nil}
+	objs, err := c.load(old.maps)
 	if err != nil {
 		return fmt.Errorf("adopt the datapath of %s: %w", p.iface, err)
 	}
 	defer func() { err = errors.Join(err, objs.Close()) }()
-	if a.Upgraded, err = p.upgrade(old, objs); err != nil {
+	if a.Upgraded, err = p.upgradeAll(old, objs); err != nil {
 		return err
 	}
 	if a.Upgraded {
@@ -87,35 +103,71 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 	})
 }
 
-// upgrade exchanges the program if its instructions differ, in one step, and goes back if the pin can't follow.
-func (p place) upgrade(old *pinned, objs *bpfObjects) (bool, error) {
-	was, err := old.prog.Info()
+// upgradeAll exchanges tc's program and then XDP's, which relies on it, or neither.
+func (p place) upgradeAll(old *pinned, objs *bpfObjects) (bool, error) {
+	accept := upgrade{p, pinAccept, old.acceptLink, old.accept, objs.WeirAccept}
+	xdp := upgrade{p, pinProgram, old.link, old.prog, objs.Weir}
+	if info, err := old.prog.Info(); err != nil {
+		return false, fmt.Errorf("query the running program: %w", err)
+	} else if info.Name == bpfProgWeirFrags {
+		xdp.is = objs.WeirFrags
+	}
+	var upgraded bool
+	if old.acceptLink != nil {
+		var err error
+		if upgraded, err = accept.do(); err != nil {
+			return false, err
+		}
+	}
+	also, err := xdp.do()
+	if err != nil && upgraded {
+		accept.was, accept.is = accept.is, accept.was
+		_, back := accept.do()
+		return false, errors.Join(err, back)
+	}
+	return upgraded || also, err
+}
+
+// upgrade is one program's.
+type upgrade struct {
+	place
+	pin  string
+	link link.Link
+	was  *ebpf.Program
+	is   *ebpf.Program
+}
+
+// do exchanges the program if its instructions differ, in one step, and goes back if the pin can't follow.
+func (u upgrade) do() (bool, error) {
+	was, err := u.was.Info()
 	if err != nil {
 		return false, fmt.Errorf("query the running program: %w", err)
 	}
-	prog := objs.Weir
-	if was.Name == bpfProgWeirFrags {
-		prog = objs.WeirFrags
-	}
-	is, err := prog.Info()
+	is, err := u.is.Info()
 	if err != nil {
 		return false, fmt.Errorf("query the new program: %w", err)
 	}
 	if is.Tag == was.Tag {
 		return false, nil
 	}
-	next := filepath.Join(p.dir(), pinProgram+"-next")
+	pin := filepath.Join(u.dir(), u.pin)
+	next := pin + "-next"
 	if err := os.RemoveAll(next); err != nil {
 		return false, fmt.Errorf("clear what an interrupted upgrade left: %w", err)
 	}
-	if err := prog.Pin(next); err != nil {
+	// By another handle: one that has a pin would move it.
+	handle, err := u.is.Clone()
+	if err != nil {
 		return false, fmt.Errorf("pin the new program: %w", err)
 	}
-	if err := old.link.Update(prog); err != nil {
-		return false, errors.Join(fmt.Errorf("exchange the program of %s: %w: the old one stays", p.iface, err), os.Remove(next))
+	if err := errors.Join(handle.Pin(next), handle.Close()); err != nil {
+		return false, fmt.Errorf("pin the new program: %w", err)
 	}
-	if err := os.Rename(next, filepath.Join(p.dir(), pinProgram)); err != nil {
-		return false, errors.Join(fmt.Errorf("pin the new program: %w: the old one stays", err), old.link.Update(old.prog),
+	if err := u.link.Update(u.is); err != nil {
+		return false, errors.Join(fmt.Errorf("exchange the program of %s: %w: the old one stays", u.iface, err), os.Remove(next))
+	}
+	if err := os.Rename(next, pin); err != nil {
+		return false, errors.Join(fmt.Errorf("pin the new program: %w: the old one stays", err), u.link.Update(u.was),
 			os.Remove(next))
 	}
 	return true, nil

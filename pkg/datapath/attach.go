@@ -33,6 +33,8 @@ type Attachment struct {
 	Adopted  bool // it was there already: counts and limits go on
 	Upgraded bool // its program was exchanged for this version's
 	Resized  bool // adopted although its table has another size than asked for
+
+	NoChallenge error // why SYNs can't be challenged; nil if they can, or if that was found out by an earlier start
 }
 
 // Attach makes sure that the datapath runs on an interface, and pins it so that it outlives the process. One that is
@@ -73,7 +75,7 @@ func Attach(o Options) (*Attachment, error) {
 	case live:
 		err = a.adopt(p, o)
 	default:
-		err = create(p, o)
+		a.NoChallenge, err = create(p, o)
 	}
 	if err != nil {
 		return nil, err
@@ -108,25 +110,31 @@ func (p place) live() (bool, error) {
 
 // create loads, attaches and pins. What fails half way leaves nothing behind: pins are staged, and an unpinned link ends
 // with its file descriptor.
-func create(p place, o Options) (err error) {
-	c := constants{seed: newSeed(), sources: o.Sources}
-	objs, err := c.load(nil)
-	if err != nil {
-		return err
+func create(p place, o Options) (noChallenge, err error) {
+	c := constants{seed: newSeed(), secret: newSeed(), sources: o.Sources, challenge: true}
+	objs, accept, noChallenge := c.loadChallenge(p)
+	if noChallenge != nil {
+		c.challenge = false
+		if objs, err = c.load(nil); err != nil {
+			return noChallenge, err
+		}
 	}
 	defer func() { err = errors.Join(err, objs.Close()) }()
+	if accept != nil {
+		defer func() { err = errors.Join(err, accept.Close()) }()
+	}
 	if err := objs.prepare(c, o.Limit, o.Version, time.Now()); err != nil {
-		return err
+		return noChallenge, err
 	}
 	l, prog, tier, err := attach(p, objs)
 	if err != nil {
-		return err
+		return noChallenge, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	if err := noteTier(objs.Info, tier); err != nil {
-		return err
+		return noChallenge, err
 	}
-	return p.pin(objs, prog, l)
+	return noChallenge, p.pin(objs, prog, l, accept)
 }
 
 func noteTier(m *ebpf.Map, tier string) error {
@@ -168,7 +176,7 @@ func attach(p place, objs *bpfObjects) (link.Link, *ebpf.Program, string, error)
 }
 
 // pin makes the pins appear all at once. The link comes last: until it is there, dying undoes everything.
-func (p place) pin(objs *bpfObjects, prog *ebpf.Program, l link.Link) (err error) {
+func (p place) pin(objs *bpfObjects, prog *ebpf.Program, l, accept link.Link) (err error) {
 	dir := p.staging()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("make %s: %w", dir, err)
@@ -178,17 +186,21 @@ func (p place) pin(objs *bpfObjects, prog *ebpf.Program, l link.Link) (err error
 			err = errors.Join(fmt.Errorf("pin to %s: %w", p.dir(), err), os.RemoveAll(dir))
 		}
 	}()
-	for _, x := range []struct {
+	type pin struct {
 		name string
 		pin  func(string) error
-	}{
+	}
+	pins := []pin{
 		{pinControl, objs.Control.Pin},
 		{pinSources, objs.Sources.Pin},
 		{pinCPUs, objs.Cpus.Pin},
 		{pinInfo, objs.Info.Pin},
 		{pinProgram, prog.Pin},
-		{pinLink, l.Pin},
-	} {
+	}
+	if accept != nil {
+		pins = append(pins, pin{pinAccept, objs.WeirAccept.Pin}, pin{pinAcceptLink, accept.Pin})
+	}
+	for _, x := range append(pins, pin{pinLink, l.Pin}) {
 		if err := x.pin(filepath.Join(dir, x.name)); err != nil {
 			return err
 		}

@@ -30,30 +30,34 @@ func BenchmarkFlood(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("needs root")
 	}
+	b.Run("challenge/sources=random", func(b *testing.B) { benchFlood(b, "challenge", 0) })
 	for _, mode := range []string{"observe", "enforce"} {
 		for _, sources := range []uint32{1, 1000, 100_000, 1_000_000, 0} {
 			name := fmt.Sprintf("%s/sources=%d", mode, sources)
 			if sources == 0 {
 				name = mode + "/sources=random"
 			}
-			b.Run(name, func(b *testing.B) { benchFlood(b, mode == "enforce", sources) })
+			b.Run(name, func(b *testing.B) { benchFlood(b, mode, sources) })
 		}
 	}
 }
 
-func benchFlood(b *testing.B, enforce bool, sources uint32) {
+func benchFlood(b *testing.B, mode string, sources uint32) {
 	pair := newBenchPair(b)
 	gen := pair.generator(b, sources)
 
-	c := constants{seed: newSeed(), sources: DefaultSources, benchDrop: true}
+	c := constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: mode == "challenge"}
 	objs, err := c.load(nil)
 	must(b, err)
 	b.Cleanup(func() { must(b, objs.Close()) })
 	must(b, objs.prepare(c, DefaultLimit, "bench", time.Now()))
-	if enforce {
+	if mode != "observe" {
 		must(b, changeControl(objs.Control, func(raw *bpfWeirControl) {
 			raw.Mode, raw.UntilNs = modeEnforce, monotonicNow()+uint64(time.Hour)
 		}))
+	}
+	if mode == "challenge" {
+		pair.challenge(b, objs)
 	}
 
 	var ratios, bare, full []float64
@@ -62,6 +66,15 @@ func benchFlood(b *testing.B, enforce bool, sources uint32) {
 		w := pair.run(b, gen, objs.Weir)
 		bare, full = append(bare, d), append(full, w)
 		ratios = append(ratios, d/w)
+	}
+	if mode == "challenge" {
+		memory, err := objs.Cpus.Memory()
+		must(b, err)
+		counted, err := (&Reader{cpus: objs.Cpus, counters: memory, scratch: make([]byte, memory.Size())}).sum()
+		must(b, err)
+		if got, all := counted.Total(VerdictTX, ReasonNone), counted.Offered(ClassSYN); got.Packets < all.Packets*9/10 {
+			b.Errorf("%d of %d SYNs were answered", got.Packets, all.Packets)
+		}
 	}
 	b.ReportMetric(median(ratios), "of-drop")
 	b.ReportMetric(median(full)-median(bare), "ns-added")
@@ -91,6 +104,9 @@ func newBenchPair(b *testing.B) benchPair {
 	for _, args := range [][]string{
 		{"link", "add", "gen", "type", "veth", "peer", "name", "in"},
 		{"link", "set", "gen", "up"},
+		{"link", "add", "idle", "up", "type", "veth", "peer", "name", "other"},
+		{"link", "set", "lo", "up"},
+		{"addr", "add", "192.0.2.1/24", "dev", "in"},
 		{"link", "set", "in", "up"},
 	} {
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
@@ -112,10 +128,29 @@ func (p benchPair) generator(b *testing.B, sources uint32) *flood.Flood {
 		Target:      netip.MustParseAddrPort("192.0.2.1:443"),
 		FirstSource: netip.MustParseAddr("10.0.0.1"),
 		NumSources:  sources,
+		Idle:        "idle",
 	})
 	must(b, err)
 	b.Cleanup(func() { must(b, f.Close()) })
 	return f
+}
+
+// challenge answers the flood's SYNs; the answers are dropped where they arrive.
+func (p benchPair) challenge(b *testing.B, objs *bpfObjects) {
+	var cfg net.ListenConfig
+	cfg.SetMultipathTCP(false)
+	l, err := cfg.Listen(b.Context(), "tcp", "192.0.2.1:443")
+	must(b, err)
+	b.Cleanup(func() { must(b, l.Close()) })
+	sink, err := flood.NewSink(p.from.Name, false)
+	must(b, err)
+	b.Cleanup(func() { must(b, sink.Close()) })
+	offer, err := readOffer()
+	must(b, err)
+	must(b, changeControl(objs.Control, func(raw *bpfWeirControl) {
+		raw.Challenge, raw.Offer = uint32(ChallengeAlways), offer
+		copy(raw.Mac[:], p.to.HardwareAddr)
+	}))
 }
 
 // run returns nanoseconds per packet with a program on the receiver, a bare drop if it is nil.

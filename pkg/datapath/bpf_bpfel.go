@@ -13,27 +13,60 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type bpfWeirControl struct {
+type bpfHandshake struct {
+	_      structs.HostLayout
+	Tuple  uint64
+	Proven uint64
+	Opened uint64
+	Ended  uint64
+}
+
+type bpfListener struct {
 	_          structs.HostLayout
-	UntilNs    uint64
-	Generation uint64
-	Interval   uint64
-	Tolerance  uint64
-	Mode       uint32
-	Rate       uint32
-	Burst      uint32
-	Reserved   uint32
+	Address    [2]uint64
+	Jiffy      uint64
+	Port       uint32
+	Challenged uint32
+}
+
+type bpfWeirControl struct {
+	_             structs.HostLayout
+	UntilNs       uint64
+	Generation    uint64
+	Interval      uint64
+	Tolerance     uint64
+	Mode          uint32
+	Rate          uint32
+	Burst         uint32
+	Challenge     uint32
+	AcceptUntilNs uint64
+	Mac           [6]uint8
+	Offer         uint16
 }
 
 type bpfWeirCpu struct {
-	_         structs.HostLayout
-	Jiffy     uint64
-	Now       uint64
-	Interval  uint64
-	Tolerance uint64
-	Enforcing uint64
-	Reserved  [3]uint64
-	Counts    [8][3][4]struct {
+	_           structs.HostLayout
+	Jiffy       uint64
+	Now         uint64
+	Interval    uint64
+	Tolerance   uint64
+	Enforcing   uint32
+	Challenging uint32
+	Accepting   uint32
+	Epoch       uint32
+	OtherEpoch  uint32
+	Mtu         uint32
+	Mac         [6]uint8
+	Offer       uint16
+	Cookies     struct {
+		_        structs.HostLayout
+		Accepted uint64
+		Refused  uint64
+		Late     uint64
+		Reused   uint64
+		Reserved [4]uint64
+	}
+	Counts [8][4][5]struct {
 		_       structs.HostLayout
 		Packets uint64
 		Bytes   uint64
@@ -42,6 +75,7 @@ type bpfWeirCpu struct {
 
 type bpfWeirInfo struct {
 	_       structs.HostLayout
+	Secret  [2]uint64
 	Seed    [2]uint64
 	Since   uint64
 	Tier    [16]int8
@@ -61,16 +95,22 @@ type bpfWeirSet struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapControl    = "control"
-	bpfMapCpus       = "cpus"
-	bpfMapInfo       = "info"
-	bpfMapSources    = "sources"
-	bpfProgWeir      = "weir"
-	bpfProgWeirFrags = "weir_frags"
-	bpfVarBenchDrop  = "bench_drop"
-	bpfVarSeed0      = "seed0"
-	bpfVarSeed1      = "seed1"
-	bpfVarSetMask    = "set_mask"
+	bpfMapControl      = "control"
+	bpfMapCpus         = "cpus"
+	bpfMapHandshakes   = "handshakes"
+	bpfMapInfo         = "info"
+	bpfMapListeners    = "listeners"
+	bpfMapSources      = "sources"
+	bpfProgWeir        = "weir"
+	bpfProgWeirAccept  = "weir_accept"
+	bpfProgWeirFrags   = "weir_frags"
+	bpfVarBenchDrop    = "bench_drop"
+	bpfVarCanChallenge = "can_challenge"
+	bpfVarSecret0      = "secret0"
+	bpfVarSecret1      = "secret1"
+	bpfVarSeed0        = "seed0"
+	bpfVarSeed1        = "seed1"
+	bpfVarSetMask      = "set_mask"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -115,28 +155,34 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	Weir      *ebpf.ProgramSpec `ebpf:"weir"`
-	WeirFrags *ebpf.ProgramSpec `ebpf:"weir_frags"`
+	Weir       *ebpf.ProgramSpec `ebpf:"weir"`
+	WeirAccept *ebpf.ProgramSpec `ebpf:"weir_accept"`
+	WeirFrags  *ebpf.ProgramSpec `ebpf:"weir_frags"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	Control *ebpf.MapSpec `ebpf:"control"`
-	Cpus    *ebpf.MapSpec `ebpf:"cpus"`
-	Info    *ebpf.MapSpec `ebpf:"info"`
-	Sources *ebpf.MapSpec `ebpf:"sources"`
+	Control    *ebpf.MapSpec `ebpf:"control"`
+	Cpus       *ebpf.MapSpec `ebpf:"cpus"`
+	Handshakes *ebpf.MapSpec `ebpf:"handshakes"`
+	Info       *ebpf.MapSpec `ebpf:"info"`
+	Listeners  *ebpf.MapSpec `ebpf:"listeners"`
+	Sources    *ebpf.MapSpec `ebpf:"sources"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	BenchDrop *ebpf.VariableSpec `ebpf:"bench_drop"`
-	Seed0     *ebpf.VariableSpec `ebpf:"seed0"`
-	Seed1     *ebpf.VariableSpec `ebpf:"seed1"`
-	SetMask   *ebpf.VariableSpec `ebpf:"set_mask"`
+	BenchDrop    *ebpf.VariableSpec `ebpf:"bench_drop"`
+	CanChallenge *ebpf.VariableSpec `ebpf:"can_challenge"`
+	Secret0      *ebpf.VariableSpec `ebpf:"secret0"`
+	Secret1      *ebpf.VariableSpec `ebpf:"secret1"`
+	Seed0        *ebpf.VariableSpec `ebpf:"seed0"`
+	Seed1        *ebpf.VariableSpec `ebpf:"seed1"`
+	SetMask      *ebpf.VariableSpec `ebpf:"set_mask"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -159,17 +205,21 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	Control *ebpf.Map `ebpf:"control"`
-	Cpus    *ebpf.Map `ebpf:"cpus"`
-	Info    *ebpf.Map `ebpf:"info"`
-	Sources *ebpf.Map `ebpf:"sources"`
+	Control    *ebpf.Map `ebpf:"control"`
+	Cpus       *ebpf.Map `ebpf:"cpus"`
+	Handshakes *ebpf.Map `ebpf:"handshakes"`
+	Info       *ebpf.Map `ebpf:"info"`
+	Listeners  *ebpf.Map `ebpf:"listeners"`
+	Sources    *ebpf.Map `ebpf:"sources"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.Control,
 		m.Cpus,
+		m.Handshakes,
 		m.Info,
+		m.Listeners,
 		m.Sources,
 	)
 }
@@ -178,23 +228,28 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	BenchDrop *ebpf.Variable `ebpf:"bench_drop"`
-	Seed0     *ebpf.Variable `ebpf:"seed0"`
-	Seed1     *ebpf.Variable `ebpf:"seed1"`
-	SetMask   *ebpf.Variable `ebpf:"set_mask"`
+	BenchDrop    *ebpf.Variable `ebpf:"bench_drop"`
+	CanChallenge *ebpf.Variable `ebpf:"can_challenge"`
+	Secret0      *ebpf.Variable `ebpf:"secret0"`
+	Secret1      *ebpf.Variable `ebpf:"secret1"`
+	Seed0        *ebpf.Variable `ebpf:"seed0"`
+	Seed1        *ebpf.Variable `ebpf:"seed1"`
+	SetMask      *ebpf.Variable `ebpf:"set_mask"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	Weir      *ebpf.Program `ebpf:"weir"`
-	WeirFrags *ebpf.Program `ebpf:"weir_frags"`
+	Weir       *ebpf.Program `ebpf:"weir"`
+	WeirAccept *ebpf.Program `ebpf:"weir_accept"`
+	WeirFrags  *ebpf.Program `ebpf:"weir_frags"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.Weir,
+		p.WeirAccept,
 		p.WeirFrags,
 	)
 }

@@ -13,6 +13,9 @@ var (
 	// ErrNotAttached is returned where there is no datapath on the interface.
 	ErrNotAttached = errors.New("no datapath is attached")
 
+	// ErrNoChallenge is returned where SYNs can't be challenged.
+	ErrNoChallenge = errors.New("SYNs can't be challenged")
+
 	// ErrDetached is returned by a Reader whose datapath was unloaded, or whose interface is gone.
 	ErrDetached = errors.New("the datapath was detached")
 )

@@ -2,8 +2,8 @@ package datapath
 
 var (
 	classNames   = [NumClasses]string{"syn", "syn_ack", "tcp", "rst", "udp", "icmp", "fragment", "other"}
-	verdictNames = [NumVerdicts]string{"pass", "would_drop", "drop"}
-	reasonNames  = [NumReasons]string{"none", "malformed", "source_rate", "untracked"}
+	verdictNames = [NumVerdicts]string{"pass", "would_drop", "drop", "tx"}
+	reasonNames  = [NumReasons]string{"none", "malformed", "source_rate", "untracked", "cookie"}
 )
 
 func (c Class) String() string   { return classNames[c] }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/rlimit"
 )
 
@@ -26,10 +27,15 @@ func validateSources(n int) error {
 	return nil
 }
 
+// tcxNext leaves the packet to whoever comes next.
+const tcxNext = -1
+
 // constants are what the verifier sees as fixed. A program over existing maps needs those that the maps were made for.
 type constants struct {
 	seed      [2]uint64
+	secret    [2]uint64 // of the cookies
 	sources   int
+	challenge bool // load what it takes to challenge
 	benchDrop bool // for benchmarks: see bench_drop in bpf/weir.bpf.c
 }
 
@@ -52,6 +58,12 @@ func (c constants) spec() (*ebpf.CollectionSpec, error) {
 	sets := uint32(c.sources / ways)
 	spec.Maps[bpfMapCpus].MaxEntries = uint32(cpus)
 	spec.Maps[bpfMapSources].MaxEntries = sets
+	if !c.challenge {
+		// Kernels that lack what the program needs, Linux 6.9 at least, must load the others all the same.
+		p := spec.Programs[bpfProgWeirAccept]
+		p.Instructions = asm.Instructions{asm.Mov.Imm(asm.R0, tcxNext), asm.Return()}
+		p.AttachType = ebpf.AttachNone // older kernels refuse tcx's
+	}
 	var vars bpfVariableSpecs
 	if err := spec.Assign(&vars); err != nil {
 		return nil, err
@@ -61,6 +73,9 @@ func (c constants) spec() (*ebpf.CollectionSpec, error) {
 		vars.Seed1.Set(c.seed[1]),
 		vars.SetMask.Set(sets-1),
 		vars.BenchDrop.Set(c.benchDrop),
+		vars.Secret0.Set(c.secret[0]),
+		vars.Secret1.Set(c.secret[1]),
+		vars.CanChallenge.Set(c.challenge),
 	)
 }
 
@@ -83,7 +98,7 @@ func (c constants) load(maps map[string]*ebpf.Map) (*bpfObjects, error) {
 func (o *bpfObjects) prepare(c constants, l Limit, version string, now time.Time) error {
 	control := bpfWeirControl{Mode: modeObserve, Generation: 1}
 	control.set(l)
-	info := bpfWeirInfo{Seed: c.seed, Since: uint64(now.Unix())}
+	info := bpfWeirInfo{Seed: c.seed, Secret: c.secret, Since: uint64(now.Unix())}
 	cString(info.Version[:], version)
 	return errors.Join(writeControl(o.Control, control), o.Info.Put(only, info))
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // ABI is WEIR_ABI of bpf/abi.h.
-const ABI = 1
+const ABI = 2
 
 // DefaultBPFFS is where distributions mount the BPF file system.
 const DefaultBPFFS = "/sys/fs/bpf"
@@ -29,6 +29,10 @@ const (
 	pinSources = "sources"
 	pinCPUs    = "cpus"
 	pinInfo    = "info"
+
+	// Of the tc program; absent where the challenge isn't available.
+	pinAcceptLink = "accept-link"
+	pinAccept     = "accept"
 )
 
 // place is where the pins of one interface are.

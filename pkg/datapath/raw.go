@@ -44,6 +44,7 @@ func (raw bpfWeirControl) decode(now uint64) Control {
 		Enforce:    raw.Mode == modeEnforce,
 		Limit:      Limit{Rate: uint64(raw.Rate), Burst: uint64(raw.Burst)},
 		Generation: raw.Generation,
+		Challenge:  Challenge(raw.Challenge),
 	}
 	if c.Enforce && raw.UntilNs > now {
 		c.Lease = time.Duration(raw.UntilNs - now)

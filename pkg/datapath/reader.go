@@ -18,6 +18,7 @@ type Info struct {
 	Since     time.Time // when the maps were made, and counting began
 	Version   string    // of the weir that attached the program
 	Sources   int       // the source table's capacity
+	Challenge bool      // whether the kernel and the interface can do what the challenge takes
 }
 
 // The tiers of attachment.
@@ -117,8 +118,9 @@ func attachedTo(l link.Link, ifindex int) (bool, error) {
 }
 
 const (
-	cpuBytes     = 64 + 16*int(NumClasses)*int(NumVerdicts)*int(NumReasons)
-	countsOffset = 64
+	cookiesOffset = 64
+	countsOffset  = 128
+	cpuBytes      = countsOffset + 16*int(NumClasses)*int(NumVerdicts)*int(NumReasons)
 )
 
 // Counters returns the sum over all CPUs. It takes one system call, and wraps ErrDetached when packets pass uncounted.
@@ -145,6 +147,21 @@ func (r *Reader) sum() (Counters, error) {
 					b = b[16:]
 				}
 			}
+		}
+	}
+	return sum, nil
+}
+
+// Cookies returns the sum over all CPUs.
+func (r *Reader) Cookies() (Cookies, error) {
+	var sum Cookies
+	if _, err := r.counters.ReadAt(r.scratch, 0); err != nil {
+		return sum, fmt.Errorf("read the counters: %w", err)
+	}
+	for cpu := range int(r.cpus.MaxEntries()) {
+		b := r.scratch[cpu*cpuBytes+cookiesOffset:]
+		for i, n := range []*uint64{&sum.Accepted, &sum.Refused, &sum.Late, &sum.Reused} {
+			*n += binary.NativeEndian.Uint64(b[8*i:])
 		}
 	}
 	return sum, nil
@@ -179,11 +196,16 @@ func (r *Reader) Info() (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
+	challenge, err := r.place.canChallenge()
+	if err != nil {
+		return Info{}, err
+	}
 	return Info{
 		Interface: r.place.iface,
 		Tier:      goString(raw.Tier[:]),
 		Since:     time.Unix(int64(raw.Since), 0),
 		Version:   goString(raw.Version[:]),
 		Sources:   int(r.sources.MaxEntries()) * ways,
+		Challenge: challenge,
 	}, nil
 }

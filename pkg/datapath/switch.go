@@ -33,12 +33,14 @@ func (s *Switch) Enable(l Limit, lease time.Duration) error {
 		raw.set(l)
 		raw.UntilNs = monotonicNow() + uint64(lease)
 		raw.Mode = modeEnforce
+		raw.accept()
 	})
 }
 
 // Disable lets everything pass. The limit stays, so that what it would have dropped goes on being counted.
 func (s *Switch) Disable() error {
 	return s.change(func(raw *bpfWeirControl) {
+		raw.endAccept(monotonicNow())
 		raw.Mode = modeObserve
 		raw.UntilNs = 0
 	})

@@ -30,6 +30,7 @@ const (
 	VerdictPass      Verdict = iota
 	VerdictWouldDrop         // passed in observe mode, enforce mode would have dropped it
 	VerdictDrop
+	VerdictTX // answered by a SYN cookie: the kernel never sees it
 	NumVerdicts
 )
 
@@ -42,6 +43,7 @@ const (
 	ReasonMalformed                // can't be parsed: passed to the kernel
 	ReasonSourceRate               // its source is over its own SYN rate
 	ReasonUntracked                // its source found no room in the table
+	ReasonCookie                   // an ACK of no connection, to a listener, without a valid cookie
 	NumReasons
 )
 
@@ -58,9 +60,27 @@ type Limit struct {
 	Rate, Burst uint64
 }
 
+// Challenge is when SYNs to a listener are answered by cookies; enum weir_challenge.
+type Challenge uint8
+
+// The policies.
+const (
+	ChallengeNever  Challenge = iota
+	ChallengeAlways           // every SYN, whatever its source's rate
+)
+
+// Cookies tell what became of the final ACKs of challenged connections.
+type Cookies struct {
+	Accepted uint64 // handed to a listener
+	Refused  uint64 // with a valid cookie, but the kernel took no request for the listener
+	Late     uint64 // dropped in tc, for want of a valid cookie, after XDP had let them pass
+	Reused   uint64 // met the TIME_WAIT socket of an earlier connection, which was ended
+}
+
 // Control is the state of the control map.
 type Control struct {
 	Enforce    bool          // what was asked for; it acts only while Lease > 0
+	Challenge  Challenge     // likewise
 	Limit      Limit         // per source
 	Lease      time.Duration // left until enforcement ends by itself; 0 when it has
 	Generation uint64        // rises with every change

@@ -67,7 +67,8 @@ func discard(dir string) error {
 	} else if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(err, os.RemoveAll(dir))
+	// XDP first: it must promise nothing that tc doesn't keep.
+	return errors.Join(err, discardAccept(dir), os.RemoveAll(dir))
 }
 
 func detach(l link.Link) error {

@@ -28,7 +28,7 @@ type program struct {
 func newProgram(t testing.TB, l Limit) *program {
 	t.Helper()
 	te.Root(t)
-	c := constants{seed: newSeed(), sources: MinSources}
+	c := constants{seed: newSeed(), secret: newSeed(), sources: MinSources, challenge: true}
 	objs, err := c.load(nil)
 	must(t, err)
 	must(t, objs.prepare(c, l, "test", time.Now()))
@@ -355,12 +355,12 @@ func TestLabelsAreTheDatapaths(t *testing.T) {
 		},
 		"weir_verdict": {
 			"WEIR_VERDICT_PASS": int(VerdictPass), "WEIR_VERDICT_WOULD_DROP": int(VerdictWouldDrop),
-			"WEIR_VERDICT_DROP": int(VerdictDrop), "WEIR_VERDICT_LEN": int(NumVerdicts),
+			"WEIR_VERDICT_DROP": int(VerdictDrop), "WEIR_VERDICT_TX": int(VerdictTX), "WEIR_VERDICT_LEN": int(NumVerdicts),
 		},
 		"weir_reason": {
 			"WEIR_REASON_NONE": int(ReasonNone), "WEIR_REASON_MALFORMED": int(ReasonMalformed),
 			"WEIR_REASON_SOURCE_RATE": int(ReasonSourceRate), "WEIR_REASON_UNTRACKED": int(ReasonUntracked),
-			"WEIR_REASON_LEN": int(NumReasons),
+			"WEIR_REASON_COOKIE": int(ReasonCookie), "WEIR_REASON_LEN": int(NumReasons),
 		},
 	} {
 		got, err := bpftest.Enum(enum)

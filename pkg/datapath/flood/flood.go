@@ -24,6 +24,10 @@ type Options struct {
 	Target      netip.AddrPort // IPv4
 	FirstSource netip.Addr     // IPv4; of NumSources consecutive addresses
 	NumSources  uint32         // 0 for a new one each packet
+
+	// Idle is a veth that nobody sends to, for the case that the target answers: the generator would take what arrives at
+	// its own interface for frames to send. Empty: Interface.
+	Idle string
 }
 
 // Flood is a loaded generator.
@@ -42,6 +46,12 @@ func New(o Options) (*Flood, error) {
 	iface, err := net.InterfaceByName(o.Interface)
 	if err != nil {
 		return nil, fmt.Errorf("flood from %s: %w", o.Interface, err)
+	}
+	idle := iface
+	if o.Idle != "" {
+		if idle, err = net.InterfaceByName(o.Idle); err != nil {
+			return nil, fmt.Errorf("flood from %s: %w", o.Interface, err)
+		}
 	}
 	frame, err := o.frame()
 	if err != nil {
@@ -72,7 +82,7 @@ func New(o Options) (*Flood, error) {
 	if err := spec.LoadAndAssign(&f.objs, nil); err != nil {
 		return nil, err
 	}
-	f.link, err = link.AttachXDP(link.XDPOptions{Program: f.objs.Flood, Interface: iface.Index, Flags: link.XDPDriverMode})
+	f.link, err = link.AttachXDP(link.XDPOptions{Program: f.objs.Flood, Interface: idle.Index, Flags: link.XDPDriverMode})
 	if err != nil {
 		return nil, errors.Join(err, f.objs.Close())
 	}

@@ -22,6 +22,22 @@ type bpfChargeArgs struct {
 	Verdict   uint64
 }
 
+type bpfCookieArgs struct {
+	_          structs.HostLayout
+	Addresses  [4]uint64
+	PortsIsn   uint64
+	Key        [2]uint64
+	Ipv6       uint32
+	Options    uint32
+	Timestamps uint32
+	Epoch      uint32
+	Other      uint32
+	Isn        uint32
+	Tsval      uint32
+	Checked    int32
+	Mac        uint64
+}
+
 type bpfHashArgs struct {
 	_     structs.HostLayout
 	Key   uint64
@@ -51,7 +67,8 @@ const (
 	bpfWeirReasonWEIR_REASON_MALFORMED   bpfWeirReason = 1
 	bpfWeirReasonWEIR_REASON_SOURCE_RATE bpfWeirReason = 2
 	bpfWeirReasonWEIR_REASON_UNTRACKED   bpfWeirReason = 3
-	bpfWeirReasonWEIR_REASON_LEN         bpfWeirReason = 4
+	bpfWeirReasonWEIR_REASON_COOKIE      bpfWeirReason = 4
+	bpfWeirReasonWEIR_REASON_LEN         bpfWeirReason = 5
 )
 
 type bpfWeirSet struct {
@@ -69,19 +86,22 @@ const (
 	bpfWeirVerdictWEIR_VERDICT_PASS       bpfWeirVerdict = 0
 	bpfWeirVerdictWEIR_VERDICT_WOULD_DROP bpfWeirVerdict = 1
 	bpfWeirVerdictWEIR_VERDICT_DROP       bpfWeirVerdict = 2
-	bpfWeirVerdictWEIR_VERDICT_LEN        bpfWeirVerdict = 3
+	bpfWeirVerdictWEIR_VERDICT_TX         bpfWeirVerdict = 3
+	bpfWeirVerdictWEIR_VERDICT_LEN        bpfWeirVerdict = 4
 )
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapSet         = "set"
-	bpfProgCharge     = "charge"
-	bpfProgHash       = "hash"
-	bpfVarSomeClass   = "some_class"
-	bpfVarSomeReason  = "some_reason"
-	bpfVarSomeVerdict = "some_verdict"
+	bpfMapSet          = "set"
+	bpfProgCharge      = "charge"
+	bpfProgCheckCookie = "check_cookie"
+	bpfProgHash        = "hash"
+	bpfProgMakeCookie  = "make_cookie"
+	bpfVarSomeClass    = "some_class"
+	bpfVarSomeReason   = "some_reason"
+	bpfVarSomeVerdict  = "some_verdict"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -126,8 +146,10 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	Charge *ebpf.ProgramSpec `ebpf:"charge"`
-	Hash   *ebpf.ProgramSpec `ebpf:"hash"`
+	Charge      *ebpf.ProgramSpec `ebpf:"charge"`
+	CheckCookie *ebpf.ProgramSpec `ebpf:"check_cookie"`
+	Hash        *ebpf.ProgramSpec `ebpf:"hash"`
+	MakeCookie  *ebpf.ProgramSpec `ebpf:"make_cookie"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -188,14 +210,18 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	Charge *ebpf.Program `ebpf:"charge"`
-	Hash   *ebpf.Program `ebpf:"hash"`
+	Charge      *ebpf.Program `ebpf:"charge"`
+	CheckCookie *ebpf.Program `ebpf:"check_cookie"`
+	Hash        *ebpf.Program `ebpf:"hash"`
+	MakeCookie  *ebpf.Program `ebpf:"make_cookie"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.Charge,
+		p.CheckCookie,
 		p.Hash,
+		p.MakeCookie,
 	)
 }
 

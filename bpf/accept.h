@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The challenge in tc: a final ACK with a valid cookie becomes a connection of the listening socket, with the options that
+ * the cookie tells (bpf_sk_assign_tcp_reqsk, Linux 6.9). Needs net.ipv4.tcp_syncookies of 1 or 2: with 0 the kernel takes
+ * the request and then ignores it.
+ */
+#ifndef WEIR_ACCEPT_H
+#define WEIR_ACCEPT_H
+
+#include "challenge.h"
+
+/* Of linux/bpf.h since 6.6. */
+#define TCX_NEXT (-1)
+#define TCX_DROP 2
+
+#define PACKET_HOST  0 /* linux/if_packet.h, whose other contents clash */
+#define LINEAR_BYTES 128 /* more than all headers of a final ACK behind two VLAN tags */
+
+/* Of the kernel: net/tcp.h, and what it takes to name a socket. */
+struct bpf_tcp_req_attrs {
+	__u32 rcv_tsval;
+	__u32 rcv_tsecr;
+	__u16 mss;
+	__u8 rcv_wscale;
+	__u8 snd_wscale;
+	__u8 ecn_ok;
+	__u8 wscale_ok;
+	__u8 sack_ok;
+	__u8 tstamp_ok;
+	__u8 usec_ts_ok;
+	__u8 reserved[3];
+};
+
+struct sock_common {
+	unsigned char skc_state;
+	__u32 skc_tw_rcv_nxt;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_common __sk_common;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock;
+
+struct inet_timewait_sock {
+	struct sock_common __tw_common;
+} __attribute__((preserve_access_index));
+
+struct tcp_timewait_sock {
+	struct inet_timewait_sock tw_sk;
+} __attribute__((preserve_access_index));
+
+extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *skb, struct sock *sk, struct bpf_tcp_req_attrs *attrs,
+				   int attrs__sz) __ksym __weak;
+
+enum arrival {
+	ARRIVAL_PASS,
+	ARRIVAL_DROP,
+	ARRIVAL_REUSES, /* the tuple of a connection in TIME_WAIT */
+};
+
+static __always_inline bool open_connection(struct __sk_buff *skb, struct bpf_sock *listener, const struct tcp_options *o,
+					    __u32 options, __u32 offer)
+{
+	__u32 wscale = options >> COOKIE_WSCALE_SHIFT & 0xf;
+	struct bpf_tcp_req_attrs attrs = {
+		.mss = options,
+		.sack_ok = options >> COOKIE_SACK_SHIFT & 1,
+		.tstamp_ok = o->timestamps,
+		.rcv_tsval = bpf_ntohl(o->tsval),
+		.rcv_tsecr = bpf_ntohl(o->tsecr),
+	};
+	struct sock *sk = (struct sock *)bpf_skc_to_tcp_sock(listener);
+
+	if (!sk)
+		return false;
+	if (wscale != COOKIE_NO_WSCALE) {
+		attrs.wscale_ok = 1;
+		attrs.snd_wscale = wscale;
+		attrs.rcv_wscale = offer & WEIR_OFFER_WSCALE;
+	}
+	return !bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs));
+}
+
+/* Judges a segment by the socket that it is for, which the caller releases. */
+static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cpu *cpu, struct bpf_sock *sk, __u32 offset,
+					   bool ipv6, __u32 *rcv_nxt)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct frame frame = { .ctx = skb, .skb = true, .ip = offset };
+	void *ip = data + offset;
+	bool waiting = sk->state == STATE_TIME_WAIT;
+	struct tcp_timewait_sock *tw;
+	struct cookie_flow flow = {};
+	struct tcp_options o;
+	struct handshake *h;
+	struct tcphdr *tcp;
+	__s32 options;
+	__u64 tuple;
+	__u32 words;
+
+	if (offset > MAX_IP_OFFSET)
+		return ARRIVAL_PASS;
+	if (!waiting && (sk->state != STATE_LISTEN || bpf_skc_to_mptcp_sock(sk)))
+		return ARRIVAL_PASS;
+	tcp = plain_segment(ip, end, ipv6, &words);
+	if (!tcp)
+		return ARRIVAL_PASS;
+	parse_options(frame, ipv6, tcp, end, words, &o);
+	options = segment_cookie(cpu, ip, tcp, &o, ipv6, &flow);
+	tuple = tuple_hash(&flow);
+	h = handshake_of(tuple);
+	if (!h)
+		return ARRIVAL_PASS;
+	if (waiting) {
+		tw = bpf_skc_to_tcp_timewait_sock(sk);
+		if (options < 0 || !tw || recent(h, tuple, h->ended, cpu->jiffy))
+			return ARRIVAL_PASS; /* once only: with net.ipv4.tcp_rfc1337 the old socket stays */
+		h->tuple = tuple;
+		h->ended = cpu->jiffy;
+		*rcv_nxt = tw->tw_sk.__tw_common.skc_tw_rcv_nxt;
+		cpu->cookies.reused++;
+		return ARRIVAL_REUSES;
+	}
+	if (recent(h, tuple, h->opened, cpu->jiffy))
+		return ARRIVAL_PASS; /* TCP will have made the socket when this comes to it */
+	if (options < 0) {
+		if (!cpu->challenging)
+			return ARRIVAL_PASS;
+		cpu->cookies.late++;
+		return ARRIVAL_DROP;
+	}
+	if (!open_connection(skb, sk, &o, options, cpu->offer)) {
+		cpu->cookies.refused++;
+		return ARRIVAL_DROP;
+	}
+	h->tuple = tuple;
+	h->opened = cpu->jiffy;
+	cpu->cookies.accepted++;
+	return ARRIVAL_PASS;
+}
+
+/* A client may use a port again whose last connection waits here in TIME_WAIT. The kernel knows what to do with its SYN, but
+ * that has been answered already, and two sockets can't have one tuple. So the ACK comes once more, behind itself, and this
+ * one becomes a RST, which ends the old socket (RFC 1337 section 3: no danger, a cookie proves that the client is new).
+ */
+static __always_inline void end_time_wait(struct __sk_buff *skb, __u32 tcp, __u32 rcv_nxt)
+{
+	__be32 was_seq, seq = bpf_htonl(rcv_nxt);
+	__be16 was, is;
+
+	if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
+		return;
+	if (bpf_skb_load_bytes(skb, tcp + 4, &was_seq, 4) || bpf_skb_load_bytes(skb, tcp + 12, &was, 2))
+		return;
+	is = (was & bpf_htons(0xf000)) | bpf_htons(0x0004); /* RST */
+	bpf_l4_csum_replace(skb, tcp + 16, was_seq, seq, 4);
+	bpf_l4_csum_replace(skb, tcp + 16, was, is, 2);
+	bpf_skb_store_bytes(skb, tcp + 4, &seq, 4, 0);
+	bpf_skb_store_bytes(skb, tcp + 12, &is, 2, 0);
+}
+
+static __always_inline enum arrival accept_ack(struct __sk_buff *skb, struct weir_cpu *cpu)
+{
+	struct cursor c = { .pos = (void *)(long)skb->data, .end = (void *)(long)skb->data_end };
+	struct bpf_sock_tuple tuple = {};
+	enum arrival arrival;
+	struct tcphdr *tcp;
+	struct bpf_sock *sk;
+	__u32 words;
+	void *data = c.pos;
+	__u32 rcv_nxt = 0;
+	__u64 offset;
+	bool ipv6;
+
+	switch (parse_ethernet(&c)) {
+	case bpf_htons(ETH_P_IP):
+		ipv6 = false;
+		break;
+	case bpf_htons(ETH_P_IPV6):
+		ipv6 = true;
+		break;
+	default:
+		return ARRIVAL_PASS;
+	}
+	offset = c.pos - data;
+	asm volatile("" : "+r"(offset)); /* or clang subtracts 32 bits of pointers, which the verifier refuses */
+	tcp = plain_segment(c.pos, c.end, ipv6, &words);
+	if (!tcp || !tcp->ack || tcp->syn || tcp->rst)
+		return ARRIVAL_PASS;
+	segment_tuple(c.pos, ipv6, &tuple);
+	if (ipv6)
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return ARRIVAL_PASS;
+	arrival = arrive(skb, cpu, sk, offset, ipv6, &rcv_nxt);
+	bpf_sk_release(sk);
+	if (arrival == ARRIVAL_REUSES)
+		end_time_wait(skb, offset + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)), rcv_nxt);
+	return arrival;
+}
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The challenge in XDP: SYNs to a listener are turned into SYN-ACKs with a cookie where they are and go back where they came
+ * from; ACKs of no connection that carry no valid cookie end here. What opens the connection is bpf/accept.h.
+ *
+ * The answer has the SYN's length: whatever the client offered, the same options fit, in Linux's order and padded by NOPs.
+ */
+#ifndef WEIR_CHALLENGE_H
+#define WEIR_CHALLENGE_H
+
+#include "counters.h"
+#include "handshakes.h"
+#include "listeners.h"
+#include "segment.h"
+
+/* What Linux offers for Ethernet's MSS; the window that the socket will have is not known yet. */
+#define SYN_ACK_WINDOW 64240
+
+/* RFC 9293 section 3.7.1, and RFC 8200's least MTU; also the least that bpf_sk_assign_tcp_reqsk takes. A client that says
+ * less gets these, as from the kernel's own cookies (msstab in net/ipv4/syncookies.c, net/ipv6/syncookies.c).
+ */
+#define IPV4_LEAST_MSS 536
+#define IPV6_LEAST_MSS 1220
+
+/* Set by the loader. */
+const volatile __u64 secret0;
+const volatile __u64 secret1;
+
+#define SYN_ACK_TTL 64
+#define MIN_FRAME 60
+#define MAX_IP_OFFSET (sizeof(struct ethhdr) + MAX_VLAN_TAGS * sizeof(struct vlan_header))
+
+static __always_inline __u16 fold_sum(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* Only frames that this host's stack would take, and whose answer goes to one machine. */
+static __always_inline bool for_us(const void *data, const void *end, const __u8 *mac)
+{
+	const struct ethhdr *eth = data;
+
+	return (const void *)(eth + 1) <= end && !(eth->h_source[0] & 1) && *(__u32 *)eth->h_dest == *(__u32 *)mac &&
+	       *(__u16 *)(eth->h_dest + 4) == *(__u16 *)(mac + 4);
+}
+
+static __always_inline void swap_macs(struct ethhdr *eth)
+{
+	__u8 mac[ETH_ALEN];
+
+	__builtin_memcpy(mac, eth->h_dest, ETH_ALEN);
+	__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, mac, ETH_ALEN);
+}
+
+/* What both sides support, of what the client offered. Both directions' MSS is bound by this interface's MTU. */
+static __always_inline __u32 agreed_options(struct tcp_options *o, __u32 offer, __u32 longest, bool ipv6)
+{
+	__u32 least = ipv6 ? IPV6_LEAST_MSS : IPV4_LEAST_MSS;
+	__u32 mss = o->mss ? o->mss : least;
+
+	o->timestamps = o->timestamps && offer & WEIR_OFFER_TIMESTAMPS;
+	o->sack = o->sack && offer & WEIR_OFFER_SACK;
+	if ((offer & WEIR_OFFER_WSCALE) == WEIR_NO_WSCALE)
+		o->wscale = COOKIE_NO_WSCALE;
+	mss = mss > longest ? longest : mss;
+	mss = mss < least ? least : mss;
+	return cookie_options(mss, o->wscale, o->sack);
+}
+
+struct options_writer {
+	__u32 *words;
+	void *end;
+	__u32 n;
+	__u64 sum;
+};
+
+static __always_inline void put(struct options_writer *w, __u32 word)
+{
+	__u32 *to = w->words + w->n;
+
+	if ((void *)(to + 1) > w->end)
+		return;
+	*to = word;
+	w->sum += word;
+	w->n++;
+}
+
+/* Writes the options and returns their sum. */
+static __always_inline __u64 write_options(struct tcphdr *tcp, void *end, __u32 words, const struct tcp_options *o,
+					   __u32 offer, __u32 longest, __u32 tsval)
+{
+	struct options_writer w = { .words = (void *)(tcp + 1), .end = end };
+
+	if (o->mss)
+		put(&w, OPTION_MSS | (__u32)bpf_htons(longest) << 16);
+	if (o->timestamps) {
+		put(&w, o->sack ? OPTION_SACK_TIMESTAMPS : OPTION_NOP_NOP_TIMESTAMPS);
+		put(&w, bpf_htonl(tsval));
+		put(&w, o->tsval);
+	} else if (o->sack) {
+		put(&w, OPTION_NOP_NOP_SACK);
+	}
+	if (o->wscale != COOKIE_NO_WSCALE)
+		put(&w, OPTION_NOP_WSCALE | (offer & WEIR_OFFER_WSCALE) << 24);
+#pragma unroll
+	for (int i = 0; i < MAX_OPTION_WORDS; i++) {
+		if (w.n < words)
+			put(&w, OPTION_NOPS);
+	}
+	return w.sum;
+}
+
+/* Turns the header round and returns its sum without checksum and options. */
+static __always_inline __u64 write_tcp(struct tcphdr *tcp, __u32 words, __u32 isn)
+{
+	__u32 *w = (void *)tcp;
+	__u64 sum;
+
+	w[0] = w[0] >> 16 | w[0] << 16;
+	sum = w[0];
+	tcp->ack_seq = bpf_htonl(bpf_ntohl(tcp->seq) + 1);
+	tcp->seq = bpf_htonl(isn);
+	sum += (__u64)tcp->ack_seq + tcp->seq;
+	w[3] = (5 + words) << 4 | 0x12 << 8 | (__u32)bpf_htons(SYN_ACK_WINDOW) << 16; /* SYN, ACK */
+	sum += w[3];
+	tcp->urg_ptr = 0;
+	return sum;
+}
+
+static __always_inline __u64 write_ipv4(struct iphdr *ip, __u32 words)
+{
+	__be16 length = bpf_htons(sizeof(struct iphdr) + sizeof(struct tcphdr) + words * 4);
+	__be32 source = ip->saddr, destination = ip->daddr;
+	__u64 sum = (__u64)source + destination;
+
+	ip->tos = 0;
+	ip->tot_len = length;
+	ip->id = 0;
+	ip->frag_off = bpf_htons(0x4000); /* DF */
+	ip->ttl = SYN_ACK_TTL;
+	ip->saddr = destination;
+	ip->daddr = source;
+	ip->check = fold_sum(sum + 0x45 + length + bpf_htons(0x4000) + bpf_htons(SYN_ACK_TTL << 8 | IPPROTO_TCP));
+	return sum;
+}
+
+static __always_inline __u64 write_ipv6(struct ipv6hdr *ip, __u32 words)
+{
+	struct in6_addr source = ip->saddr;
+	__u64 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		sum += (__u64)ip->saddr.s6_addr32[i] + ip->daddr.s6_addr32[i];
+	*(__be32 *)ip = bpf_htonl(6 << 28);
+	ip->payload_len = bpf_htons(sizeof(struct tcphdr) + words * 4);
+	ip->hop_limit = SYN_ACK_TTL;
+	ip->saddr = ip->daddr;
+	ip->daddr = source;
+	return sum;
+}
+
+/* Answers a SYN whose IP header is at an offset, or returns 0 having changed nothing. After 1 the frame must be transmitted.
+ * A global function: the verifier looks at it once, not once for each way that leads to it.
+ */
+__noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct frame frame = { .ctx = ctx, .ip = offset };
+	void *ip = data + offset;
+	__u32 words, options, longest, headers = ipv6 ? 60 : 40;
+	struct cookie_flow flow = {};
+	struct tcp_options o;
+	struct tcphdr *tcp;
+	struct cookie k;
+	long size, excess;
+	__u64 sum;
+
+	if (!cpu || offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac) || cpu->mtu <= headers)
+		return 0;
+	tcp = plain_segment(ip, end, ipv6, &words);
+	if (!tcp || tcp->rst || tcp->fin || !to_listener(ctx, cpu, ip, end, ipv6))
+		return 0;
+	longest = cpu->mtu - headers;
+	parse_options(frame, ipv6, tcp, end, words, &o);
+	words = words_again(tcp);
+	options = agreed_options(&o, cpu->offer, longest, ipv6);
+	segment_flow(ip, ipv6, bpf_ntohl(tcp->seq), &flow);
+	k = cookie_make(&flow, options, o.timestamps, cpu->epoch, secret0, secret1);
+	size = end - data;
+	excess = end - ((void *)(tcp + 1) + words * 4);
+
+	swap_macs(data);
+	sum = ipv6 ? write_ipv6(ip, words) : write_ipv4(ip, words);
+	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(struct tcphdr) + words * 4);
+	sum += write_tcp(tcp, words, k.isn);
+	sum += write_options(tcp, end, words, &o, cpu->offer, longest, k.tsval);
+	tcp->check = fold_sum(sum);
+
+	/* Data in a SYN is for TCP Fast Open; it will be sent again. */
+	asm volatile("" : "+r"(size), "+r"(excess)); /* or clang subtracts 32 bits of pointers, which the verifier refuses */
+	if (excess > size - MIN_FRAME)
+		excess = size - MIN_FRAME;
+	if (excess > 0)
+		bpf_xdp_adjust_tail(ctx, -(int)excess); /* or the rest stays as padding, which does no harm */
+	return 1;
+}
+
+/* The state of the socket that a segment is for, 0 if there is none. */
+static __noinline int socket_state(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	int state;
+
+	if (ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
+		return 0;
+	segment_tuple(ip, ipv6, &tuple);
+	if (ipv6)
+		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 0;
+	state = sk->state;
+	bpf_sk_release(sk);
+	return state;
+}
+
+/* The options of a valid cookie, or -1. */
+static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const void *ip, const struct tcphdr *tcp,
+					    const struct tcp_options *o, bool ipv6, struct cookie_flow *flow)
+{
+	struct cookie k = { .isn = bpf_ntohl(tcp->ack_seq) - 1, .tsval = bpf_ntohl(o->tsecr) };
+
+	segment_flow(ip, ipv6, bpf_ntohl(tcp->seq) - 1, flow);
+	return cookie_check(flow, k, o->timestamps, cpu->epoch, cpu->other_epoch, secret0, secret1);
+}
+
+/* Tells whether a segment with ACK pretends to end a handshake that never was. The look-up comes first: it spares
+ * connections the hash.
+ */
+__noinline int forged_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct frame frame = { .ctx = ctx, .ip = offset };
+	void *ip = data + offset;
+	struct cookie_flow flow = {};
+	struct tcp_options o;
+	struct handshake *h;
+	struct tcphdr *tcp;
+	__u64 tuple;
+	__u32 words;
+	bool valid;
+
+	if (!cpu || offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac))
+		return 0;
+	tcp = plain_segment(ip, end, ipv6, &words);
+	if (!tcp || !to_listener(ctx, cpu, ip, end, ipv6) || socket_state(ctx, ip, end, ipv6) != STATE_LISTEN)
+		return 0;
+	parse_options(frame, ipv6, tcp, end, words, &o);
+	valid = segment_cookie(cpu, ip, tcp, &o, ipv6, &flow) >= 0;
+	tuple = tuple_hash(&flow);
+	h = handshake_of(tuple);
+	if (!h)
+		return !valid;
+	if (valid) {
+		if (h->tuple != tuple)
+			h->opened = h->ended = 0;
+		h->tuple = tuple;
+		h->proven = cpu->jiffy;
+		return 0;
+	}
+	return !recent(h, tuple, h->proven, cpu->jiffy);
+}
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Whether this host listens: asked of the kernel once a jiffy for each address and port, and CPU. A flood then pays for a
+ * cache line instead of two hash tables; a port that opens or closes is noticed within a jiffy.
+ */
+#ifndef WEIR_LISTENERS_H
+#define WEIR_LISTENERS_H
+
+#include "abi.h"
+#include "segment.h"
+
+#define FAMILY_IPV4 2
+#define FAMILY_IPV6 10
+#define STATE_TIME_WAIT 6
+#define STATE_LISTEN 10
+#define LISTENERS 256
+
+struct mptcp_sock;
+
+struct listener {
+	__u64 address[2];
+	__u64 jiffy;
+	__u32 port; /* and the family */
+	__u32 challenged;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LISTENERS);
+	__type(key, __u32);
+	__type(value, struct listener);
+} listeners SEC(".maps");
+
+/* The segment's tuple, for look-ups; returns its length. */
+static __always_inline __u32 segment_tuple(const void *ip, bool ipv6, struct bpf_sock_tuple *t)
+{
+	const struct ipv4_segment *v4 = ip;
+	const struct ipv6_segment *v6 = ip;
+
+	if (ipv6) {
+		__builtin_memcpy(t->ipv6.saddr, &v6->ip.saddr, 16);
+		__builtin_memcpy(t->ipv6.daddr, &v6->ip.daddr, 16);
+		t->ipv6.sport = v6->tcp.source;
+		t->ipv6.dport = v6->tcp.dest;
+		return sizeof(t->ipv6);
+	}
+	t->ipv4.saddr = v4->ip.saddr;
+	t->ipv4.daddr = v4->ip.daddr;
+	t->ipv4.sport = v4->tcp.source;
+	t->ipv4.dport = v4->tcp.dest;
+	return sizeof(t->ipv4);
+}
+
+/* A router must not answer for the hosts behind it, whatever listens here on any address. Without forwarding the kernel
+ * doesn't say what is local; then the frame's MAC address has to do.
+ */
+static __always_inline bool is_local(struct xdp_md *ctx, const struct bpf_sock_tuple *t, bool ipv6)
+{
+	struct bpf_fib_lookup fib = { .l4_protocol = IPPROTO_TCP, .ifindex = ctx->ingress_ifindex };
+	long ret;
+
+	if (ipv6) {
+		fib.family = FAMILY_IPV6;
+		__builtin_memcpy(fib.ipv6_src, t->ipv6.saddr, 16);
+		__builtin_memcpy(fib.ipv6_dst, t->ipv6.daddr, 16);
+	} else {
+		fib.family = FAMILY_IPV4;
+		fib.ipv4_src = t->ipv4.saddr;
+		fib.ipv4_dst = t->ipv4.daddr;
+	}
+	ret = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
+	return ret == BPF_FIB_LKUP_RET_NOT_FWDED || ret == BPF_FIB_LKUP_RET_FWD_DISABLED;
+}
+
+/* MPTCP's listeners take no request from BPF. */
+static __noinline bool ask_listener(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	bool found = false;
+
+	if (ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
+		return false;
+	segment_tuple(ip, ipv6, &tuple);
+	if (!is_local(ctx, &tuple, ipv6))
+		return false;
+	if (ipv6) {
+		tuple.ipv6.sport = 0; /* no connection has it: only a listener can be found */
+		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		tuple.ipv4.sport = 0;
+		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!sk)
+		return false;
+	if (sk->state == STATE_LISTEN && !bpf_skc_to_mptcp_sock(sk))
+		found = true;
+	bpf_sk_release(sk);
+	return found;
+}
+
+/* Tells whether the segment is for a listener whose SYNs are challenged. */
+static __always_inline bool to_listener(struct xdp_md *ctx, const struct weir_cpu *cpu, void *ip, void *end, bool ipv6)
+{
+	const struct ipv4_segment *v4 = ip;
+	const struct ipv6_segment *v6 = ip;
+	__u64 address[2] = {};
+	struct listener *l;
+	__u32 port, index;
+
+	if (ipv6) {
+		const __u32 *a = v6->ip.daddr.s6_addr32;
+
+		address[0] = a[0] | (__u64)a[1] << 32;
+		address[1] = a[2] | (__u64)a[3] << 32;
+		port = v6->tcp.dest | FAMILY_IPV6 << 16;
+	} else {
+		address[0] = v4->ip.daddr;
+		port = v4->tcp.dest | FAMILY_IPV4 << 16;
+	}
+	index = (((address[0] ^ address[1]) + port) * 0x9e3779b97f4a7c15ULL >> 32) % LISTENERS;
+	l = bpf_map_lookup_elem(&listeners, &index);
+	if (!l)
+		return false;
+	if (l->jiffy != cpu->jiffy || l->port != port || l->address[0] != address[0] || l->address[1] != address[1]) {
+		l->challenged = ask_listener(ctx, ip, end, ipv6);
+		l->jiffy = cpu->jiffy;
+		l->port = port;
+		l->address[0] = address[0];
+		l->address[1] = address[1];
+	}
+	return l->challenged;
+}
+
+#endif

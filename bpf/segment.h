@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* A TCP segment right behind an IP header without options or extension headers: what the challenge deals with, in XDP and
+ * in tc. Constant offsets keep it cheap; everything else is left to the kernel.
+ */
+#ifndef WEIR_SEGMENT_H
+#define WEIR_SEGMENT_H
+
+#include "cookie.h"
+#include "parse.h"
+
+#define MAX_OPTION_WORDS 10
+
+/* Common rows of options, as little-endian words. */
+#define OPTION_MSS		   0x00000402U /* below the MSS */
+#define OPTION_NOP_WSCALE	   0x00030301U /* below the scale */
+#define OPTION_SACK_TIMESTAMPS	   0x0a080204U
+#define OPTION_NOP_NOP_TIMESTAMPS 0x0a080101U
+#define OPTION_NOP_NOP_SACK	   0x02040101U
+#define OPTION_NOPS		   0x01010101U
+
+struct ipv4_segment {
+	struct iphdr ip;
+	struct tcphdr tcp;
+};
+
+struct ipv6_segment {
+	struct ipv6hdr ip;
+	struct tcphdr tcp;
+};
+
+struct tcp_options {
+	__u32 mss;    /* 0: none */
+	__u32 wscale; /* COOKIE_NO_WSCALE: none */
+	__u32 sack;
+	__u32 timestamps;
+	__be32 tsval;
+	__be32 tsecr;
+};
+
+/* The TCP header behind a plain IP header that it shares one datagram with, or NULL. The options are within the datagram
+ * and so is all that a caller may read up to words.
+ */
+static __always_inline struct tcphdr *plain_segment(void *ip, void *end, bool ipv6, __u32 *words)
+{
+	struct ipv4_segment *v4 = ip;
+	struct ipv6_segment *v6 = ip;
+	struct tcphdr *tcp;
+	__u32 length;
+
+	if (ipv6) {
+		if ((void *)(v6 + 1) > end || v6->ip.nexthdr != IPPROTO_TCP)
+			return NULL;
+		tcp = &v6->tcp;
+		length = bpf_ntohs(v6->ip.payload_len);
+	} else {
+		if ((void *)(v4 + 1) > end || v4->ip.ihl != 5 || v4->ip.frag_off & bpf_htons(~0x4000))
+			return NULL;
+		tcp = &v4->tcp;
+		length = bpf_ntohs(v4->ip.tot_len) - sizeof(struct iphdr);
+	}
+	*words = tcp->doff - 5;
+	if (*words > MAX_OPTION_WORDS || length > 0xffff || length < sizeof(struct tcphdr) + *words * 4)
+		return NULL;
+	if ((void *)(tcp + 1) + *words * 4 > end)
+		return NULL;
+	return tcp;
+}
+
+/* Who sent it, as a cookie sees it. isn is the client's. */
+static __always_inline void segment_flow(const void *ip, bool ipv6, __u32 isn, struct cookie_flow *f)
+{
+	const struct ipv4_segment *v4 = ip;
+	const struct ipv6_segment *v6 = ip;
+	const struct tcphdr *tcp = ipv6 ? &v6->tcp : &v4->tcp;
+
+	f->ipv6 = ipv6;
+	if (ipv6) {
+		const __u32 *a = v6->ip.saddr.s6_addr32;
+
+#pragma unroll
+		for (int i = 0; i < 4; i++) /* the destination follows the source */
+			f->addresses[i] = a[2 * i] | (__u64)a[2 * i + 1] << 32;
+	} else {
+		f->addresses[0] = v4->ip.saddr | (__u64)v4->ip.daddr << 32;
+	}
+	f->ports_isn = tcp->source | (__u32)tcp->dest << 16 | (__u64)isn << 32;
+}
+
+struct option_reader {
+	__u8 bytes[4 * MAX_OPTION_WORDS + 12] __attribute__((aligned(4))); /* a timestamp whose length lies may reach beyond */
+	__u32 length;
+	volatile __u32 at; /* in a register the verifier would follow its every value */
+	struct tcp_options found;
+};
+
+/* Reads options in any order. A global function, whose state is all behind a pointer, is verified once for any content
+ * instead of once for each row of options that there could be.
+ */
+__noinline int read_options(struct option_reader *r)
+{
+	if (!r)
+		return 0;
+	for (int i = 0; i < 4 * MAX_OPTION_WORDS; i++) {
+		__u32 at = r->at, size;
+		const __u8 *b;
+
+		if (at >= r->length || at >= 4 * MAX_OPTION_WORDS)
+			break;
+		b = &r->bytes[at];
+		if (b[0] == 0)
+			break;
+		if (b[0] == 1) {
+			r->at = at + 1;
+			continue;
+		}
+		size = b[1];
+		if (size < 2 || at + size > r->length)
+			break;
+		switch (b[0] << 8 | size) {
+		case 0x0204:
+			r->found.mss = b[2] << 8 | b[3];
+			break;
+		case 0x0303:
+			r->found.wscale = b[2] > 14 ? 14 : b[2];
+			break;
+		case 0x0402:
+			r->found.sack = true;
+			break;
+		case 0x080a:
+			r->found.timestamps = true;
+			__builtin_memcpy(&r->found.tsval, b + 2, 4);
+			__builtin_memcpy(&r->found.tsecr, b + 6, 4);
+			break;
+		}
+		r->at = at + size;
+	}
+	return 0;
+}
+
+/* Where a segment is, for helpers. */
+struct frame {
+	void *ctx; /* struct xdp_md or struct __sk_buff */
+	bool skb;
+	__u32 ip; /* offset of the IP header */
+};
+
+static __always_inline void parse_any_options(struct frame f, bool ipv6, __u32 words, struct tcp_options *o)
+{
+	struct option_reader r = { .length = words * 4, .found = *o };
+	__u32 at = f.ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment));
+	__u32 length = words * 4;
+
+	asm volatile("" : "+r"(length)); /* or the verifier doesn't connect it with the bounds below */
+	if (length == 0 || length > 4 * MAX_OPTION_WORDS)
+		return;
+	/* By a helper: reading word by word, each checked, the verifier would go through what follows for each length. */
+	if (f.skb ? bpf_skb_load_bytes(f.ctx, at, r.bytes, length) : bpf_xdp_load_bytes(f.ctx, at, r.bytes, length))
+		return;
+	read_options(&r);
+	*o = r.found;
+}
+
+/* The number of option words, read anew, so that the verifier forgets which one led here: it would go through the rest for
+ * each of them.
+ */
+static __always_inline __u32 words_again(const struct tcphdr *tcp)
+{
+	__u32 words;
+
+	asm volatile("" ::: "memory");
+	words = tcp->doff - 5;
+	return words > MAX_OPTION_WORDS ? 0 : words;
+}
+
+/* The rows that Linux and Windows send come first: an attacker who chooses another one pays for nothing but our time. */
+static __always_inline void parse_options(struct frame f, bool ipv6, const struct tcphdr *tcp, void *end, __u32 words,
+					  struct tcp_options *o)
+{
+	const __u32 *w = (const void *)(tcp + 1);
+
+	*o = (struct tcp_options){ .wscale = COOKIE_NO_WSCALE };
+	if (words == 0)
+		return;
+	if (words == 3 && (void *)(w + 3) <= end) {
+		if (w[0] == OPTION_NOP_NOP_TIMESTAMPS) {
+			o->timestamps = true;
+			o->tsval = w[1];
+			o->tsecr = w[2];
+			return;
+		}
+		if ((w[0] & 0xffff) == OPTION_MSS && (w[1] & 0xffffff) == OPTION_NOP_WSCALE && w[2] == OPTION_NOP_NOP_SACK &&
+		    w[1] >> 24 <= 14) {
+			o->mss = bpf_ntohs(w[0] >> 16);
+			o->wscale = w[1] >> 24;
+			o->sack = true;
+			return;
+		}
+	}
+	if (words == 5 && (void *)(w + 5) <= end && (w[0] & 0xffff) == OPTION_MSS && w[1] == OPTION_SACK_TIMESTAMPS &&
+	    (w[4] & 0xffffff) == OPTION_NOP_WSCALE && w[4] >> 24 <= 14) {
+		o->mss = bpf_ntohs(w[0] >> 16);
+		o->sack = true;
+		o->timestamps = true;
+		o->tsval = w[2];
+		o->tsecr = w[3];
+		o->wscale = w[4] >> 24;
+		return;
+	}
+	parse_any_options(f, ipv6, words, o);
+}
+
+#endif

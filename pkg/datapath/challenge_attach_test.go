@@ -1,0 +1,88 @@
+package datapath
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	te "github.com/weir-sensor/weir/pkg/testenv"
+)
+
+func (s *stage) challenge(c Challenge) (err error) {
+	s.host.Do(s.t, func() { err = NewSwitch(s.opts.BPFFS, s.opts.Interface).Challenge(c) })
+	return err
+}
+
+// tcPrograms counts those of tcx on the stage's interface.
+func (s *stage) tcPrograms(a *Attachment) int {
+	s.t.Helper()
+	var r *link.QueryResult
+	var err error
+	s.host.Do(s.t, func() {
+		r, err = link.QueryPrograms(link.QueryOptions{Target: a.place.ifindex, Attach: ebpf.AttachTCXIngress})
+	})
+	must(s.t, err)
+	return len(r.Programs)
+}
+
+func TestChallengeComesAndGoesWithTheDatapath(t *testing.T) {
+	s := newStage(t)
+	a := s.mustAttach()
+	if info, err := a.Info(); err != nil || !info.Challenge || a.NoChallenge != nil {
+		t.Fatalf("info %+v, %v, %v", info, err, a.NoChallenge)
+	}
+	must(t, s.enable(DefaultLimit, time.Hour))
+	must(t, s.challenge(ChallengeAlways))
+	if again := s.mustAttach(); !again.Adopted || again.Upgraded {
+		t.Errorf("restart: %+v", again)
+	}
+	c, err := a.Control()
+	must(t, err)
+	if c.Challenge != ChallengeAlways {
+		t.Errorf("control %+v", c)
+	}
+	if n := s.tcPrograms(a); n != 1 {
+		t.Errorf("%d tc programs", n)
+	}
+	s.unload()
+	if n := s.tcPrograms(a); n != 0 {
+		t.Errorf("%d tc programs after unload", n)
+	}
+}
+
+func TestWithoutTheChallengeAllElseWorks(t *testing.T) {
+	c := constants{seed: newSeed(), sources: MinSources} // what a kernel before 6.9 is given
+	te.Root(t)
+	objs, err := c.load(nil)
+	must(t, err)
+	must(t, objs.Close())
+
+	s := newStage(t)
+	a := s.mustAttach()
+	must(t, os.Remove(filepath.Join(a.place.dir(), pinAcceptLink)))
+	if info, err := a.Info(); err != nil || info.Challenge {
+		t.Errorf("info %+v, %v", info, err)
+	}
+	if err := s.challenge(ChallengeAlways); !errors.Is(err, ErrNoChallenge) {
+		t.Errorf("challenge says %v", err)
+	}
+	must(t, s.challenge(ChallengeNever))
+	must(t, s.enable(DefaultLimit, time.Hour))
+	if again := s.mustAttach(); !again.Adopted {
+		t.Errorf("restart: %+v", again)
+	}
+}
+
+func TestChallengeNeedsSYNCookies(t *testing.T) {
+	s := newStage(t)
+	s.mustAttach()
+	s.host.Sysctl(t, "net/ipv4/tcp_syncookies", "0")
+	if err := s.challenge(ChallengeAlways); !errors.Is(err, ErrNoChallenge) {
+		t.Errorf("challenge says %v", err)
+	}
+}

@@ -1,0 +1,56 @@
+package datapath
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	te "github.com/weir-sensor/weir/pkg/testenv"
+)
+
+// The server closes first, so that its end waits in TIME_WAIT, and speaks first, so that no data of the client's helps.
+func TestPortsAreUsedAgainFromTimeWait(t *testing.T) {
+	b := newChallenged(t)
+	l := b.Bank.Listen(t, netip.AddrPortFrom(netip.IPv6Unspecified(), bankPort))
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "bye")
+			c.Close()
+		}
+	}()
+	b.set(ChallengeAlways)
+	for _, row := range []struct {
+		from net.TCPAddr
+		to   netip.AddrPort
+	}{
+		{net.TCPAddr{Port: 33333}, b.Bank.Addr(bankPort)},
+		{net.TCPAddr{Port: 33334}, b.Bank.Addr6(bankPort)},
+	} {
+		for i := range 20 {
+			start := time.Now()
+			var c net.Conn
+			var err error
+			b.Customer.Do(t, func() {
+				d := net.Dialer{LocalAddr: &row.from, Timeout: te.ConnectTimeout}
+				c, err = d.Dial("tcp", row.to.String())
+			})
+			must(t, err)
+			must(t, c.SetDeadline(time.Now().Add(te.ConnectTimeout)))
+			got, err := io.ReadAll(c)
+			if err != nil || string(got) != "bye" || time.Since(start) > 200*time.Millisecond {
+				t.Errorf("connection %d from %v: %q, %v after %v", i, row.from.Port, got, err, time.Since(start))
+			}
+			c.Close()
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	if c := b.cookies(); c.Reused != 38 || c.Refused != 0 {
+		t.Errorf("cookies %+v", c)
+	}
+}
