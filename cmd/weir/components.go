@@ -139,6 +139,9 @@ func (s setup) runSensor(ctx context.Context, ready func(), iface string) (err e
 	if a.Resized {
 		log.Warn("the source table keeps its size until weir unload", "wanted", s.cfg.Sensor.Sources)
 	}
+	if a.NoChallenge != nil {
+		log.Warn("SYNs can be limited here, not challenged", "err", a.NoChallenge)
+	}
 	if a.Tier == datapath.TierGeneric {
 		log.Warn("the driver has no XDP: the kernel builds every packet before it is dropped, some ten times slower")
 	}
@@ -194,13 +197,13 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		return part{}, fmt.Errorf("controller: %w", err)
 	}
 	return part{name: "controller", run: func(ctx context.Context, ready func()) error {
+		log := s.log.With("component", "controller")
 		client, err := s.connect("controller", nil)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		c, err := controller.New(cfg, client, newXDPLimiter(s.cfg.BPFFS, iface), cmd.OutOrStdout(),
-			s.log.With("component", "controller"))
+		c, err := controller.New(cfg, client, newXDPLimiter(s.cfg, iface, log), cmd.OutOrStdout(), log)
 		if err != nil {
 			return err
 		}

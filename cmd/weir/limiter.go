@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/config"
+	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/controller"
 	"github.com/weir-sensor/weir/pkg/datapath"
 )
@@ -12,14 +15,30 @@ import (
 type xdpLimiter struct {
 	sw           *datapath.Switch
 	bpffs, iface string
+	challenge    datapath.Challenge
+	complaints   *console.Complaints
 }
 
-func newXDPLimiter(bpffs, iface string) xdpLimiter {
-	return xdpLimiter{datapath.NewSwitch(bpffs, iface), bpffs, iface}
+func newXDPLimiter(cfg *config.Config, iface string, log *slog.Logger) xdpLimiter {
+	l := xdpLimiter{
+		sw: datapath.NewSwitch(cfg.BPFFS, iface), bpffs: cfg.BPFFS, iface: iface,
+		complaints: &console.Complaints{Log: log, Every: time.Hour},
+	}
+	if cfg.Limit.Challenge == "always" {
+		l.challenge = datapath.ChallengeAlways
+	}
+	return l
 }
 
+// Enable limits first: that works everywhere. A challenge that can't be had is told and changes nothing else.
 func (l xdpLimiter) Enable(limit datapath.Limit, lease time.Duration) error {
-	return l.sw.Enable(limit, lease)
+	if err := l.sw.Enable(limit, lease); err != nil {
+		return err
+	}
+	if err := l.sw.Challenge(l.challenge); err != nil {
+		l.complaints.Warn(time.Now(), "SYNs are limited but not challenged", "err", err)
+	}
+	return nil
 }
 
 func (l xdpLimiter) Disable() error { return l.sw.Disable() }
@@ -40,9 +59,10 @@ func (l xdpLimiter) State() (_ controller.State, err error) {
 		return controller.State{}, err
 	}
 	return controller.State{
-		On:      control.Enforcing(),
-		Limit:   control.Limit,
-		Lease:   control.Lease,
-		Dropped: counters.Total(datapath.VerdictDrop, datapath.ReasonSourceRate).Packets,
+		On:    control.Enforcing(),
+		Limit: control.Limit,
+		Lease: control.Lease,
+		Dropped: counters.Total(datapath.VerdictDrop, datapath.ReasonSourceRate).Packets +
+			counters.Total(datapath.VerdictTX, datapath.ReasonSourceRate).Packets, // answered instead
 	}, nil
 }

@@ -38,6 +38,7 @@ type classStatus struct {
 	Passed         uint64  `json:"passed"`
 	WouldDrop      uint64  `json:"would_drop"`
 	Dropped        uint64  `json:"dropped"`
+	Challenged     uint64  `json:"challenged"`
 }
 
 type reasonStatus struct {
@@ -137,6 +138,7 @@ func newStatusOf(info datapath.Info, control datapath.Control, total, recent dat
 			c.Passed += total[class][datapath.VerdictPass][reason].Packets
 			c.WouldDrop += total[class][datapath.VerdictWouldDrop][reason].Packets
 			c.Dropped += total[class][datapath.VerdictDrop][reason].Packets
+			c.Challenged += total[class][datapath.VerdictTX][reason].Packets
 		}
 		offered := recent.Offered(class)
 		c.PerSecond = float64(offered.Packets) / over.Seconds()
@@ -177,9 +179,9 @@ func (s status) print(w io.Writer) error {
 	}
 	fmt.Fprintln(w)
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row("class\tpackets/s\tkbit/s\tpassed\twould drop\tdropped\t")
+	row("class\tpackets/s\tkbit/s\tpassed\twould drop\tdropped\tchallenged\t")
 	for _, c := range s.Classes {
-		row("%s\t%.0f\t%.0f\t%d\t%d\t%d\t", c.Class, c.PerSecond, c.BytesPerSecond*8/1000, c.Passed, c.WouldDrop, c.Dropped)
+		row("%s\t%.0f\t%.0f\t%d\t%d\t%d\t%d\t", c.Class, c.PerSecond, c.BytesPerSecond*8/1000, c.Passed, c.WouldDrop, c.Dropped, c.Challenged)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -61,9 +61,10 @@ type Sensor struct {
 
 // Limit is what a source may send while limiting is on.
 type Limit struct {
-	Rate  uint64 // SYNs per second
-	Burst uint64 // SYNs
-	Lease time.Duration
+	Rate      uint64 // SYNs per second
+	Burst     uint64 // SYNs
+	Lease     time.Duration
+	Challenge string // never or always
 }
 
 // Log is how to log.
@@ -83,7 +84,7 @@ func Default() *Config {
 		Broker:  Broker{URL: "tcp://127.0.0.1:1883"},
 		Listen:  Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
 		Sensor:  Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384},
-		Limit:   Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute},
+		Limit:   Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "never"},
 		Monitor: monitor.DefaultConfig(),
 		Log:     Log{Level: "info", Format: "auto"},
 	}

@@ -85,6 +85,9 @@ var Settings = complete([]Setting{
 		Help: "SYNs that a source may send at once"},
 	{Key: "limit.lease", Commands: leasing, field: func(c *Config) any { return &c.Limit.Lease },
 		Help: "time after which limiting ends by itself, unless the controller renews it"},
+	{Key: "limit.challenge", Commands: leasing, field: func(c *Config) any { return &c.Limit.Challenge },
+		check: oneOf("never", "always"),
+		Help:  "while limiting is on, answer SYNs to listeners by SYN cookies from XDP: never or always (Linux 6.9 and later)"},
 
 	{Key: "monitor.origin", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.Origin },
 		Help: "who the monitor's commands are from; each monitor of a server has its own"},

@@ -36,6 +36,7 @@ func (c Config) network(o observation) wire.Network {
 		Rates:                rates(&o.counted, o.interval),
 		Drops:                byReason(&o.counted, datapath.VerdictDrop),
 		WouldDrop:            byReason(&o.counted, datapath.VerdictWouldDrop),
+		Challenged:           byReason(&o.counted, datapath.VerdictTX),
 	}
 	if o.control.Enforcing() {
 		n.Mode = wire.ModeEnforce

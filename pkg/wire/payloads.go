@@ -32,6 +32,7 @@ type Network struct {
 	Rates           map[string]Rate   `json:"rates,omitempty"`            // by class: syn, syn_ack, tcp, rst, udp, icmp, fragment, other
 	Drops           map[string]uint64 `json:"drops,omitempty"`            // packets dropped, by reason
 	WouldDrop       map[string]uint64 `json:"would_drop,omitempty"`       // packets that enforce mode would have dropped, by reason
+	Challenged      map[string]uint64 `json:"challenged,omitempty"`       // packets answered by a SYN cookie, by what spoke against them
 	TopSources      []Source          `json:"top_sources,omitempty"`      // by SYN rate, highest first
 	TCP             *TCPHealth        `json:"tcp,omitempty"`
 }
