@@ -7,7 +7,7 @@
 
 #include <linux/types.h>
 
-#define WEIR_ABI 2
+#define WEIR_ABI 3
 
 enum weir_class {
 	WEIR_CLASS_SYN,	     /* SYN set, ACK clear */
@@ -35,6 +35,15 @@ enum weir_reason {
 	WEIR_REASON_SOURCE_RATE, /* over the rate of its source */
 	WEIR_REASON_UNTRACKED,	 /* its set of the source table is full of busier sources */
 	WEIR_REASON_COOKIE,	 /* an ACK of no connection, to a listener, without a valid cookie */
+	WEIR_REASON_UNVERIFIED,	 /* its source has completed no handshake, and too many such send */
+	WEIR_REASON_PREFIX_RATE, /* over the rate of its /24 or /48 */
+	WEIR_REASON_TOTAL_RATE,	 /* over the rate of all sources together */
+	WEIR_REASON_CONNECTIONS, /* its source has as many connections as it may have */
+	WEIR_REASON_BLOCKED,	 /* on the block list */
+	WEIR_REASON_ALLOWED,	 /* on the allow list */
+	WEIR_REASON_CEILING,	 /* on the allow list, and over the list's ceiling */
+	WEIR_REASON_MANAGEMENT,	 /* passes what speaks against it, for it is to a management port or from an administrator */
+	WEIR_REASON_REPLY,	 /* passes likewise, for it answers this host's own traffic */
 	WEIR_REASON_LEN,
 };
 

@@ -28,10 +28,8 @@ func (p place) open() (_ *pinned, err error) {
 			err = explainOpen(p.iface, errors.Join(err, o.close()))
 		}
 	}()
-	for name, pin := range map[string]string{
-		bpfMapControl: pinControl, bpfMapSources: pinSources, bpfMapCpus: pinCPUs, bpfMapInfo: pinInfo,
-	} {
-		m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir(), pin), nil)
+	for name := range (&bpfMaps{}).pinned() {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir(), name), nil)
 		if err != nil {
 			return nil, err
 		}

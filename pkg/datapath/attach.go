@@ -190,12 +190,9 @@ func (p place) pin(objs *bpfObjects, prog *ebpf.Program, l, accept link.Link) (e
 		name string
 		pin  func(string) error
 	}
-	pins := []pin{
-		{pinControl, objs.Control.Pin},
-		{pinSources, objs.Sources.Pin},
-		{pinCPUs, objs.Cpus.Pin},
-		{pinInfo, objs.Info.Pin},
-		{pinProgram, prog.Pin},
+	pins := []pin{{pinProgram, prog.Pin}}
+	for name, m := range objs.pinned() {
+		pins = append(pins, pin{name, m.Pin})
 	}
 	if accept != nil {
 		pins = append(pins, pin{pinAccept, objs.WeirAccept.Pin}, pin{pinAcceptLink, accept.Pin})

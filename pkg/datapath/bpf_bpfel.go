@@ -66,7 +66,7 @@ type bpfWeirCpu struct {
 		Reused   uint64
 		Reserved [4]uint64
 	}
-	Counts [8][4][5]struct {
+	Counts [8][4][14]struct {
 		_       structs.HostLayout
 		Packets uint64
 		Bytes   uint64

@@ -3,7 +3,8 @@ package datapath
 var (
 	classNames   = [NumClasses]string{"syn", "syn_ack", "tcp", "rst", "udp", "icmp", "fragment", "other"}
 	verdictNames = [NumVerdicts]string{"pass", "would_drop", "drop", "tx"}
-	reasonNames  = [NumReasons]string{"none", "malformed", "source_rate", "untracked", "cookie"}
+	reasonNames  = [NumReasons]string{"none", "malformed", "source_rate", "untracked", "cookie", "unverified", "prefix_rate",
+		"total_rate", "connections", "blocked", "allowed", "ceiling", "management", "reply"}
 )
 
 func (c Class) String() string   { return classNames[c] }

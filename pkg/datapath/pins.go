@@ -10,11 +10,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
 // ABI is WEIR_ABI of bpf/abi.h.
-const ABI = 2
+const ABI = 3
 
 // DefaultBPFFS is where distributions mount the BPF file system.
 const DefaultBPFFS = "/sys/fs/bpf"
@@ -25,15 +26,21 @@ const (
 
 	pinLink    = "link"
 	pinProgram = "prog"
-	pinControl = "control"
-	pinSources = "sources"
-	pinCPUs    = "cpus"
-	pinInfo    = "info"
 
 	// Of the tc program; absent where the challenge isn't available.
 	pinAcceptLink = "accept-link"
 	pinAccept     = "accept"
 )
+
+// pinned are the maps that outlive the process, by the names of their pins.
+func (m *bpfMaps) pinned() map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{
+		bpfMapControl: m.Control,
+		bpfMapSources: m.Sources,
+		bpfMapCpus:    m.Cpus,
+		bpfMapInfo:    m.Info,
+	}
+}
 
 // place is where the pins of one interface are.
 type place struct {

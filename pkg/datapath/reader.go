@@ -66,7 +66,7 @@ func openReader(p place) (_ *Reader, err error) {
 		to   **ebpf.Map
 		name string
 		opts *ebpf.LoadPinOptions
-	}{{&r.control, pinControl, readOnly}, {&r.info, pinInfo, readOnly}, {&r.cpus, pinCPUs, nil}, {&r.sources, pinSources, nil}} {
+	}{{&r.control, bpfMapControl, readOnly}, {&r.info, bpfMapInfo, readOnly}, {&r.cpus, bpfMapCpus, nil}, {&r.sources, bpfMapSources, nil}} {
 		if *m.to, err = ebpf.LoadPinnedMap(filepath.Join(p.dir(), m.name), m.opts); err != nil {
 			return nil, err
 		}

@@ -61,7 +61,7 @@ func (s *Switch) change(f func(*bpfWeirControl)) (err error) {
 	} else if !live {
 		return notAttached(p.iface)
 	}
-	m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir(), pinControl), nil)
+	m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir(), bpfMapControl), nil)
 	if err != nil {
 		return explainOpen(p.iface, err)
 	}

@@ -39,11 +39,20 @@ type Reason uint8
 
 // The reasons.
 const (
-	ReasonNone       Reason = iota // nothing speaks against the packet
-	ReasonMalformed                // can't be parsed: passed to the kernel
-	ReasonSourceRate               // its source is over its own SYN rate
-	ReasonUntracked                // its source found no room in the table
-	ReasonCookie                   // an ACK of no connection, to a listener, without a valid cookie
+	ReasonNone        Reason = iota // nothing speaks against the packet
+	ReasonMalformed                 // can't be parsed: passed to the kernel
+	ReasonSourceRate                // its source is over its own SYN rate
+	ReasonUntracked                 // its source found no room in the table
+	ReasonCookie                    // an ACK of no connection, to a listener, without a valid cookie
+	ReasonUnverified                // its source has completed no handshake, and too many such send
+	ReasonPrefixRate                // over the rate of its /24 or /48
+	ReasonTotalRate                 // over the rate of all sources together
+	ReasonConnections               // its source has as many connections as it may have
+	ReasonBlocked                   // on the block list
+	ReasonAllowed                   // on the allow list
+	ReasonCeiling                   // on the allow list, and over the list's ceiling
+	ReasonManagement                // passed what speaks against it: to a management port or from an administrator
+	ReasonReply                     // passed likewise: it answers this host's own traffic
 	NumReasons
 )
 

@@ -360,7 +360,12 @@ func TestLabelsAreTheDatapaths(t *testing.T) {
 		"weir_reason": {
 			"WEIR_REASON_NONE": int(ReasonNone), "WEIR_REASON_MALFORMED": int(ReasonMalformed),
 			"WEIR_REASON_SOURCE_RATE": int(ReasonSourceRate), "WEIR_REASON_UNTRACKED": int(ReasonUntracked),
-			"WEIR_REASON_COOKIE": int(ReasonCookie), "WEIR_REASON_LEN": int(NumReasons),
+			"WEIR_REASON_COOKIE": int(ReasonCookie), "WEIR_REASON_UNVERIFIED": int(ReasonUnverified),
+			"WEIR_REASON_PREFIX_RATE": int(ReasonPrefixRate), "WEIR_REASON_TOTAL_RATE": int(ReasonTotalRate),
+			"WEIR_REASON_CONNECTIONS": int(ReasonConnections), "WEIR_REASON_BLOCKED": int(ReasonBlocked),
+			"WEIR_REASON_ALLOWED": int(ReasonAllowed), "WEIR_REASON_CEILING": int(ReasonCeiling),
+			"WEIR_REASON_MANAGEMENT": int(ReasonManagement), "WEIR_REASON_REPLY": int(ReasonReply),
+			"WEIR_REASON_LEN": int(NumReasons),
 		},
 	} {
 		got, err := bpftest.Enum(enum)

@@ -68,7 +68,16 @@ const (
 	bpfWeirReasonWEIR_REASON_SOURCE_RATE bpfWeirReason = 2
 	bpfWeirReasonWEIR_REASON_UNTRACKED   bpfWeirReason = 3
 	bpfWeirReasonWEIR_REASON_COOKIE      bpfWeirReason = 4
-	bpfWeirReasonWEIR_REASON_LEN         bpfWeirReason = 5
+	bpfWeirReasonWEIR_REASON_UNVERIFIED  bpfWeirReason = 5
+	bpfWeirReasonWEIR_REASON_PREFIX_RATE bpfWeirReason = 6
+	bpfWeirReasonWEIR_REASON_TOTAL_RATE  bpfWeirReason = 7
+	bpfWeirReasonWEIR_REASON_CONNECTIONS bpfWeirReason = 8
+	bpfWeirReasonWEIR_REASON_BLOCKED     bpfWeirReason = 9
+	bpfWeirReasonWEIR_REASON_ALLOWED     bpfWeirReason = 10
+	bpfWeirReasonWEIR_REASON_CEILING     bpfWeirReason = 11
+	bpfWeirReasonWEIR_REASON_MANAGEMENT  bpfWeirReason = 12
+	bpfWeirReasonWEIR_REASON_REPLY       bpfWeirReason = 13
+	bpfWeirReasonWEIR_REASON_LEN         bpfWeirReason = 14
 )
 
 type bpfWeirSet struct {
