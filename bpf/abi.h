@@ -87,6 +87,39 @@ struct weir_control {
 	__u16 offer;
 };
 
+/* A budget as a bucket sees it. The unit of time is the tick for sources and prefixes, and the nanosecond for totals, whose
+ * rates may be far higher.
+ */
+struct weir_rate {
+	__u64 interval;	 /* 1 / rate; 0: no such budget */
+	__u64 tolerance; /* (burst - 1) * interval */
+	__u32 rate;	 /* packets per second; for people, as burst */
+	__u32 burst;
+};
+
+struct weir_budget {
+	struct weir_rate source;
+	struct weir_rate prefix; /* IPv4 /24, IPv6 /48 */
+	struct weir_rate total;
+};
+
+#define WEIR_MANAGEMENT_PORTS 8
+
+/* The one entry of the budgets map. SYN's rate per source is in the control map, SYN-ACKs share the budget of other TCP. */
+struct weir_budgets {
+	struct weir_budget classes[WEIR_CLASS_LEN];
+	__be16 management[WEIR_MANAGEMENT_PORTS]; /* unused ones repeat the first */
+	__u32 num_management;
+	__u16 budgeted; /* as in struct weir_cpu */
+	__u16 reserved;
+};
+
+/* The bucket that all sources share: GCRA's theoretical arrival time, nanoseconds modulo 2^48. */
+struct weir_total {
+	__u64 arrival;
+	__u64 reserved[7];
+};
+
 struct weir_count {
 	__u64 packets;
 	__u64 bytes; /* Ethernet header included */
@@ -111,7 +144,8 @@ struct weir_cpu {
 	__u64 tolerance;
 	__u32 enforcing;   /* bool */
 	__u32 challenging; /* bool */
-	__u32 accepting;   /* bool */
+	__u16 accepting;   /* bool */
+	__u16 budgeted;	   /* bit mask of the classes that have a budget beside SYN's per source */
 	__u32 epoch;	   /* of the cookies made now */
 	__u32 other_epoch; /* the one before; at the end of a minute the next, for cookies of a CPU that is ahead */
 	__u32 mtu;	   /* of the interface; 0: not known yet */
@@ -151,6 +185,8 @@ struct weir_info {
 _Static_assert(sizeof(struct weir_control) == 64, "ABI");
 _Static_assert(sizeof(struct weir_cpu) == 128 + 16 * WEIR_CLASS_LEN * WEIR_VERDICT_LEN * WEIR_REASON_LEN, "ABI");
 _Static_assert(sizeof(struct weir_cpu) % 64 == 0, "CPUs share no cache line");
+_Static_assert(sizeof(struct weir_budgets) == 72 * WEIR_CLASS_LEN + 24, "ABI");
+_Static_assert(sizeof(struct weir_total) == 64, "classes share no cache line");
 _Static_assert(sizeof(struct weir_set) == 64, "a set is one cache line");
 _Static_assert(sizeof(struct weir_info) == 88, "ABI");
 _Static_assert(WEIR_TICK_BITS + WEIR_COUNT_BITS == 64, "a bucket is one word");

@@ -19,6 +19,13 @@ struct {
 	__type(value, struct weir_control);
 } control SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct weir_budgets);
+} budgets SEC(".maps");
+
 #define EPOCH_NS	60000000000ULL
 #define EPOCH_OVERLAP_NS 1000000000ULL
 
@@ -37,6 +44,7 @@ static __always_inline void refresh_epoch(struct weir_cpu *cpu, __u64 now_ns)
 static __always_inline bool refresh(struct weir_cpu *cpu)
 {
 	__u64 jiffy = bpf_jiffies64();
+	struct weir_budgets *all;
 	struct weir_control *ctl;
 	__u64 now_ns;
 	__u32 zero = 0;
@@ -44,7 +52,8 @@ static __always_inline bool refresh(struct weir_cpu *cpu)
 	if (cpu->jiffy == jiffy)
 		return false;
 	ctl = bpf_map_lookup_elem(&control, &zero);
-	if (!ctl)
+	all = bpf_map_lookup_elem(&budgets, &zero);
+	if (!ctl || !all)
 		return false;
 	now_ns = bpf_ktime_get_ns();
 	cpu->jiffy = jiffy;
@@ -53,6 +62,7 @@ static __always_inline bool refresh(struct weir_cpu *cpu)
 	cpu->tolerance = ctl->tolerance;
 	cpu->enforcing = ctl->mode == WEIR_MODE_ENFORCE && now_ns < ctl->until_ns;
 	cpu->challenging = cpu->enforcing && ctl->challenge == WEIR_CHALLENGE_ALWAYS;
+	cpu->budgeted = all->budgeted;
 	cpu->accepting = now_ns < ctl->accept_until_ns;
 	__builtin_memcpy(cpu->mac, ctl->mac, sizeof(cpu->mac));
 	cpu->offer = ctl->offer;

@@ -33,11 +33,13 @@ struct outcome {
 
 static __always_inline void count(struct weir_cpu *cpu, struct outcome o, __u32 bytes)
 {
+	__u32 reason = o.reason;
 	struct weir_count *n;
 
-	if (o.class >= WEIR_CLASS_LEN || o.verdict >= WEIR_VERDICT_LEN || o.reason >= WEIR_REASON_LEN)
+	asm volatile("" : "+r"(reason)); /* or clang checks another copy of it than it uses, which the verifier refuses */
+	if (o.class >= WEIR_CLASS_LEN || o.verdict >= WEIR_VERDICT_LEN || reason >= WEIR_REASON_LEN)
 		return;
-	n = &cpu->counts[o.class][o.verdict][o.reason];
+	n = &cpu->counts[o.class][o.verdict][reason];
 	n->packets++;
 	n->bytes += bytes;
 }

@@ -28,15 +28,21 @@ static __always_inline __u64 min_u64(__u64 a, __u64 b)
 	return b ^ ((a ^ b) & negative_mask(a - b));
 }
 
+/* Each CPU looks at the clock once a jiffy, at the first packet in it: two CPUs' clocks are apart by less than a jiffy, 10 ms
+ * at HZ=100.
+ */
+#define CLOCK_SKEW (10000000ULL >> WEIR_TICK_SHIFT)
+
 /* How far the TAT of a bucket is ahead of now, in ticks; 0 when the bucket is full. No live bucket is further ahead than
- * tolerance + interval, so anything more is a TAT in the past (the clock is a modulo). A source that comes back after a
- * multiple of 78 hours to within its tolerance finds its bucket empty, and full again after that tolerance.
+ * tolerance + interval, seen from a CPU whose clock is behind a jiffy more, so anything beyond is a TAT in the past (the clock
+ * is a modulo). A source that comes back after a multiple of 78 hours to within its tolerance finds its bucket empty, and full
+ * again after that tolerance.
  */
 static __always_inline __u64 gcra_backlog(__u64 bucket, __u64 now, __u64 interval, __u64 tolerance)
 {
 	__u64 ahead = ((bucket >> WEIR_COUNT_BITS) - now) & WEIR_TICK_MASK;
 
-	return ahead & ~negative_mask(tolerance + interval - ahead);
+	return ahead & ~negative_mask(tolerance + interval + CLOCK_SKEW - ahead);
 }
 
 /* The bucket after one more packet: counted in any case, charged if it conforms. */

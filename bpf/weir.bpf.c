@@ -5,6 +5,7 @@
 
 #include "abi.h"
 #include "accept.h"
+#include "budgets.h"
 #include "challenge.h"
 #include "control.h"
 #include "counters.h"
@@ -14,8 +15,6 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Set by the loader before loading; the verifier removes what they rule out. */
-const volatile __u64 seed0;
-const volatile __u64 seed1;
 const volatile bool can_challenge; /* false where tc can't take what XDP promises, or the kernel lacks a helper */
 const volatile bool bench_drop; /* benchmarks only: drops after all bookkeeping, to be compared with a bare XDP_DROP */
 
@@ -37,9 +36,6 @@ struct {
 
 const volatile __u32 set_mask = 4095;
 
-/* Empty entries have key 0, so the prefix ::/64, which no router forwards, goes by another name. */
-#define UNSPECIFIED_PREFIX 1
-
 static __always_inline __u64 ipv4_key(__be32 address)
 {
 	return (__u64)address << 32 | bpf_htonl(0xffff0000);
@@ -50,11 +46,22 @@ static __always_inline struct outcome pass(enum weir_class class, enum weir_reas
 	return (struct outcome){ .class = class, .verdict = WEIR_VERDICT_PASS, .reason = reason };
 }
 
-static __always_inline struct outcome judge_syn(const struct weir_cpu *cpu, __u64 key)
+/* What a budget says of a packet: beyond it enforce drops. */
+static __always_inline struct outcome by_budget(const struct weir_cpu *cpu, enum weir_class class, int reason)
+{
+	struct outcome o = pass(class, reason);
+
+	if (over_budget(reason))
+		o.verdict = cpu->enforcing ? WEIR_VERDICT_DROP : WEIR_VERDICT_WOULD_DROP;
+	return o;
+}
+
+static __always_inline struct outcome judge_syn(const struct weir_cpu *cpu, __u64 key, bool ipv6)
 {
 	__u32 index = source_hash(key, seed0, seed1) & set_mask;
 	struct weir_set *set = bpf_map_lookup_elem(&sources, &index);
 	struct outcome o = pass(WEIR_CLASS_SYN, WEIR_REASON_NONE);
+	int reason;
 
 	if (!set)
 		return o;
@@ -62,12 +69,15 @@ static __always_inline struct outcome judge_syn(const struct weir_cpu *cpu, __u6
 	case SOURCE_CONFORMS:
 		break;
 	case SOURCE_EXCEEDS:
-		o.verdict = cpu->enforcing ? WEIR_VERDICT_DROP : WEIR_VERDICT_WOULD_DROP;
-		o.reason = WEIR_REASON_SOURCE_RATE;
-		break;
+		return by_budget(cpu, WEIR_CLASS_SYN, WEIR_REASON_SOURCE_RATE);
 	case SOURCE_UNTRACKED:
 		o.reason = WEIR_REASON_UNTRACKED;
 		break;
+	}
+	if (has_budget(cpu, WEIR_CLASS_SYN)) {
+		reason = charge_budget(cpu, WEIR_CLASS_SYN, key, ipv6);
+		if (over_budget(reason))
+			return by_budget(cpu, WEIR_CLASS_SYN, reason);
 	}
 	return o;
 }
@@ -77,27 +87,37 @@ struct packet {
 	bool ipv6;
 };
 
+/* Nobody is locked out: what comes to a management port is challenged at most. */
+static __always_inline struct outcome spare_management(struct outcome o, __be16 port)
+{
+	if ((o.verdict != WEIR_VERDICT_DROP && o.verdict != WEIR_VERDICT_WOULD_DROP) || o.reason == WEIR_REASON_COOKIE)
+		return o;
+	return is_management(port) ? pass(o.class, WEIR_REASON_MANAGEMENT) : o;
+}
+
 static __always_inline struct outcome judge_tcp(struct xdp_md *ctx, const struct weir_cpu *cpu, struct cursor *c,
 						struct packet p, __u64 key)
 {
 	struct outcome o = pass(WEIR_CLASS_TCP, WEIR_REASON_NONE);
 	struct tcphdr *tcp = parse_tcp(c);
+	__be16 port;
 
 	if (!tcp)
 		return pass(WEIR_CLASS_OTHER, WEIR_REASON_MALFORMED);
+	port = tcp->dest;
 	if (tcp->syn && tcp->ack)
 		return pass(WEIR_CLASS_SYN_ACK, WEIR_REASON_NONE);
 	if (tcp->rst && !tcp->syn)
 		return pass(WEIR_CLASS_RST, WEIR_REASON_NONE);
 	if (tcp->syn) {
-		o = judge_syn(cpu, key);
+		o = judge_syn(cpu, key, p.ipv6);
 		if (can_challenge && cpu->challenging && answer_syn(ctx, cpu, p.offset, p.ipv6))
 			o.verdict = WEIR_VERDICT_TX;
 	} else if (can_challenge && cpu->challenging && tcp->ack && forged_ack(ctx, cpu, p.offset, p.ipv6)) {
 		o.verdict = WEIR_VERDICT_DROP;
 		o.reason = WEIR_REASON_COOKIE;
 	}
-	return o;
+	return spare_management(o, port);
 }
 
 static __always_inline struct outcome judge(struct xdp_md *ctx, const struct weir_cpu *cpu, struct cursor *c)

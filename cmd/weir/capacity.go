@@ -19,7 +19,7 @@ type classCapacity struct {
 
 // capacityOf measures in the mode and with the limit that are in force.
 func capacityOf(s status) ([]classCapacity, error) {
-	costs, err := datapath.Capacity(s.control.Limit, s.sources, s.control.Enforcing())
+	costs, err := datapath.Capacity(s.control.Limit, s.budgets, s.sources, s.control.Enforcing())
 	if err != nil {
 		return nil, err
 	}

@@ -120,16 +120,20 @@ func sensorPart(s setup, _ *cobra.Command) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
+	budgets, err := budgetsOf(s.cfg)
+	if err != nil {
+		return part{}, err
+	}
 	return part{name: "sensor", run: func(ctx context.Context, ready func()) error {
-		return s.runSensor(ctx, ready, iface)
+		return s.runSensor(ctx, ready, iface, budgets)
 	}}, nil
 }
 
-func (s setup) runSensor(ctx context.Context, ready func(), iface string) (err error) {
+func (s setup) runSensor(ctx context.Context, ready func(), iface string, budgets datapath.Budgets) (err error) {
 	log := s.log.With("component", "sensor", "interface", iface)
 	a, err := datapath.Attach(datapath.Options{
 		Interface: iface, BPFFS: s.cfg.BPFFS, Sources: s.cfg.Sensor.Sources, Version: version,
-		Limit: datapath.Limit{Rate: s.cfg.Limit.Rate, Burst: s.cfg.Limit.Burst},
+		Limit: datapath.Limit{Rate: s.cfg.Limit.Rate, Burst: s.cfg.Limit.Burst}, Budgets: budgets,
 	})
 	if err != nil {
 		return err
@@ -189,6 +193,10 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
+	budgets, err := budgetsOf(s.cfg)
+	if err != nil {
+		return part{}, err
+	}
 	cfg := controller.DefaultConfig()
 	cfg.Root, cfg.Lease = s.root, s.cfg.Limit.Lease
 	cfg.RenewEvery = min(cfg.RenewEvery, cfg.Lease/4) // a renewal may fail and be tried again
@@ -203,7 +211,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 			return err
 		}
 		defer client.Close()
-		c, err := controller.New(cfg, client, newXDPLimiter(s.cfg, iface, log), cmd.OutOrStdout(), log)
+		c, err := controller.New(cfg, client, newXDPLimiter(s.cfg, budgets, iface, log), cmd.OutOrStdout(), log)
 		if err != nil {
 			return err
 		}

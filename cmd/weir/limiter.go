@@ -16,12 +16,13 @@ type xdpLimiter struct {
 	sw           *datapath.Switch
 	bpffs, iface string
 	challenge    datapath.Challenge
+	budgets      datapath.Budgets
 	complaints   *console.Complaints
 }
 
-func newXDPLimiter(cfg *config.Config, iface string, log *slog.Logger) xdpLimiter {
+func newXDPLimiter(cfg *config.Config, budgets datapath.Budgets, iface string, log *slog.Logger) xdpLimiter {
 	l := xdpLimiter{
-		sw: datapath.NewSwitch(cfg.BPFFS, iface), bpffs: cfg.BPFFS, iface: iface,
+		sw: datapath.NewSwitch(cfg.BPFFS, iface), bpffs: cfg.BPFFS, iface: iface, budgets: budgets,
 		complaints: &console.Complaints{Log: log, Every: time.Hour},
 	}
 	if cfg.Limit.Challenge == "always" {
@@ -32,6 +33,9 @@ func newXDPLimiter(cfg *config.Config, iface string, log *slog.Logger) xdpLimite
 
 // Enable limits first: that works everywhere. A challenge that can't be had is told and changes nothing else.
 func (l xdpLimiter) Enable(limit datapath.Limit, lease time.Duration) error {
+	if err := l.sw.Budgets(l.budgets); err != nil {
+		return err
+	}
 	if err := l.sw.Enable(limit, lease); err != nil {
 		return err
 	}
@@ -63,6 +67,8 @@ func (l xdpLimiter) State() (_ controller.State, err error) {
 		Limit: control.Limit,
 		Lease: control.Lease,
 		Dropped: counters.Total(datapath.VerdictDrop, datapath.ReasonSourceRate).Packets +
+			counters.Total(datapath.VerdictDrop, datapath.ReasonPrefixRate).Packets +
+			counters.Total(datapath.VerdictDrop, datapath.ReasonTotalRate).Packets +
 			counters.Total(datapath.VerdictTX, datapath.ReasonSourceRate).Packets, // answered instead
 	}, nil
 }

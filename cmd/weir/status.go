@@ -23,11 +23,13 @@ type status struct {
 	LeaseSeconds float64                 `json:"lease_seconds"`
 	Rate         uint64                  `json:"rate"`
 	Burst        uint64                  `json:"burst"`
+	Budgets      []budgetStatus          `json:"budgets"`
 	Classes      []classStatus           `json:"classes"`
 	Reasons      map[string]reasonStatus `json:"reasons"`
 	Top          []sourceStatus          `json:"top_sources"`
 	Capacity     []classCapacity         `json:"capacity,omitempty"`
 	control      datapath.Control
+	budgets      datapath.Budgets
 	sources      int
 }
 
@@ -122,7 +124,13 @@ func measure(bpffs, iface string, while time.Duration) (_ status, err error) {
 	if err != nil {
 		return status{}, err
 	}
-	return newStatusOf(info, control, after, after.Sub(&before), now.Sub(start), top), nil
+	budgets, err := r.Budgets()
+	if err != nil {
+		return status{}, err
+	}
+	s := newStatusOf(info, control, after, after.Sub(&before), now.Sub(start), top)
+	s.Budgets, s.budgets = budgetStatuses(budgets), budgets
+	return s, nil
 }
 
 func newStatusOf(info datapath.Info, control datapath.Control, total, recent datapath.Counters, over time.Duration,
@@ -174,6 +182,9 @@ func (s status) print(w io.Writer) error {
 		s.Since.Format("2006-01-02 15:04:05 MST"), s.Version)
 	row("mode\t%s", s.modeText())
 	row("limit\t%d SYNs per second and source, burst %d", s.Rate, s.Burst)
+	for _, b := range s.Budgets {
+		row("\t%v", b)
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}

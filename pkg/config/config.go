@@ -14,12 +14,15 @@ type Config struct {
 	Interface string // "" for that of the default route
 	BPFFS     string
 
+	ManagementPorts string // by which administrators come, see Ports
+
 	Org, Site, Server string
 
 	Broker  Broker
 	Listen  Listen
 	Sensor  Sensor
 	Limit   Limit
+	Budgets [len(BudgetClasses)]Budget
 	Monitor monitor.Config // with Root and the sensor's Interval filled in
 	Log     Log
 
@@ -77,15 +80,16 @@ type Log struct {
 // compares those of the datapath, which this package doesn't import.
 func Default() *Config {
 	return &Config{
-		BPFFS:   "/sys/fs/bpf",
-		Org:     wire.DefaultRoot.Org,
-		Site:    wire.DefaultRoot.Site,
-		Server:  wire.DefaultRoot.Server,
-		Broker:  Broker{URL: "tcp://127.0.0.1:1883"},
-		Listen:  Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
-		Sensor:  Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384},
-		Limit:   Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "never"},
-		Monitor: monitor.DefaultConfig(),
-		Log:     Log{Level: "info", Format: "auto"},
+		BPFFS:           "/sys/fs/bpf",
+		ManagementPorts: "22",
+		Org:             wire.DefaultRoot.Org,
+		Site:            wire.DefaultRoot.Site,
+		Server:          wire.DefaultRoot.Server,
+		Broker:          Broker{URL: "tcp://127.0.0.1:1883"},
+		Listen:          Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
+		Sensor:          Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384},
+		Limit:           Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "never"},
+		Monitor:         monitor.DefaultConfig(),
+		Log:             Log{Level: "info", Format: "auto"},
 	}
 }

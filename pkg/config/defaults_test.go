@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,5 +28,12 @@ func TestDefaultsAreTheComponents(t *testing.T) {
 	}
 	if fields := reflect.TypeFor[monitor.Config]().NumField(); fields != settable {
 		t.Errorf("%d of the monitor's %d fields can be set", settable, fields)
+	}
+}
+
+func TestDefaultManagementPorts(t *testing.T) {
+	ports, err := config.Ports(config.Default().ManagementPorts)
+	if err != nil || !slices.Equal(ports, datapath.DefaultManagementPorts) {
+		t.Errorf("%v, %v", ports, err)
 	}
 }

@@ -39,11 +39,13 @@ var (
 )
 
 // Settings is every setting there is, in the order in which people should read them.
-var Settings = complete([]Setting{
+var Settings = complete(withBudgets([]Setting{
 	{Key: "interface", Commands: atDatapath, field: func(c *Config) any { return &c.Interface },
 		Help: "network interface to protect; empty for that of the default route"},
 	{Key: "bpffs", Commands: atDatapath, field: func(c *Config) any { return &c.BPFFS },
 		Help: "folder of the BPF filesystem, where the datapath is pinned"},
+	{Key: "management-ports", Commands: limiting, field: func(c *Config) any { return &c.ManagementPorts }, check: checkPorts,
+		Help: "TCP ports by which administrators come, 8 at most: what comes there may be challenged, but is never dropped"},
 
 	{Key: "org", Commands: atBroker, field: func(c *Config) any { return &c.Org },
 		Help: "first level of all topics; angle brackets are taken literally"},
@@ -131,7 +133,7 @@ var Settings = complete([]Setting{
 		check: oneOf("debug", "info", "warn", "error"), Help: "least that is logged: debug, info, warn or error"},
 	{Key: "log.format", Commands: everything, field: func(c *Config) any { return &c.Log.Format },
 		check: oneOf("auto", "text", "json"), Help: "form of the log: text, json, or auto for json under systemd and else text"},
-})
+}))
 
 // complete derives what follows from the key and the field.
 func complete(all []Setting) []Setting {

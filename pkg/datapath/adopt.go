@@ -94,11 +94,14 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 			return fmt.Errorf("note the version: %w", err)
 		}
 	}
-	return changeControl(old.maps[bpfMapControl], func(raw *bpfWeirControl) {
-		if !raw.decode(monotonicNow()).Enforcing() {
-			raw.set(o.Limit) // a limit in force is somebody's command
-		}
-	})
+	control, err := readControl(old.maps[bpfMapControl])
+	if err != nil || control.decode(monotonicNow()).Enforcing() {
+		return err // limits in force are somebody's command
+	}
+	return errors.Join(
+		changeControl(old.maps[bpfMapControl], func(raw *bpfWeirControl) { raw.set(o.Limit) }),
+		writeBudgets(old.maps[bpfMapBudgets], o.Budgets),
+	)
 }
 
 // upgradeAll exchanges tc's program and then XDP's, which relies on it, or neither.

@@ -17,13 +17,14 @@ type Options struct {
 	Interface string // in the network namespace of the calling thread
 	BPFFS     string // DefaultBPFFS when empty
 	Limit     Limit  // in force until a command says otherwise
+	Budgets   Budgets
 	Sources   int    // capacity of the source table, a power of two
 	Version   string // noted for whoever looks
 }
 
 // Validate names what is wrong.
 func (o Options) Validate() error {
-	return errors.Join(o.Limit.Validate(), validateSources(o.Sources))
+	return errors.Join(o.Limit.Validate(), o.Budgets.Validate(), validateSources(o.Sources))
 }
 
 // Attachment is a Reader of the datapath that this process attached or adopted.
@@ -124,6 +125,9 @@ func create(p place, o Options) (noChallenge, err error) {
 		defer func() { err = errors.Join(err, accept.Close()) }()
 	}
 	if err := objs.prepare(c, o.Limit, o.Version, time.Now()); err != nil {
+		return noChallenge, err
+	}
+	if err := writeBudgets(objs.Budgets, o.Budgets); err != nil {
 		return noChallenge, err
 	}
 	l, prog, tier, err := attach(p, objs)

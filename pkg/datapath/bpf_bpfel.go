@@ -29,6 +29,22 @@ type bpfListener struct {
 	Challenged uint32
 }
 
+type bpfWeirBudget struct {
+	_      structs.HostLayout
+	Source bpfWeirRate
+	Prefix bpfWeirRate
+	Total  bpfWeirRate
+}
+
+type bpfWeirBudgets struct {
+	_             structs.HostLayout
+	Classes       [8]bpfWeirBudget
+	Management    [8]uint16
+	NumManagement uint32
+	Budgeted      uint16
+	Reserved      uint16
+}
+
 type bpfWeirControl struct {
 	_             structs.HostLayout
 	UntilNs       uint64
@@ -52,7 +68,8 @@ type bpfWeirCpu struct {
 	Tolerance   uint64
 	Enforcing   uint32
 	Challenging uint32
-	Accepting   uint32
+	Accepting   uint16
+	Budgeted    uint16
 	Epoch       uint32
 	OtherEpoch  uint32
 	Mtu         uint32
@@ -82,6 +99,14 @@ type bpfWeirInfo struct {
 	Version [32]int8
 }
 
+type bpfWeirRate struct {
+	_         structs.HostLayout
+	Interval  uint64
+	Tolerance uint64
+	Rate      uint32
+	Burst     uint32
+}
+
 type bpfWeirSet struct {
 	_    structs.HostLayout
 	Ways [4]struct {
@@ -91,16 +116,25 @@ type bpfWeirSet struct {
 	}
 }
 
+type bpfWeirTotal struct {
+	_        structs.HostLayout
+	Arrival  uint64
+	Reserved [7]uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bpfMapBudgetSets   = "budget_sets"
+	bpfMapBudgets      = "budgets"
 	bpfMapControl      = "control"
 	bpfMapCpus         = "cpus"
 	bpfMapHandshakes   = "handshakes"
 	bpfMapInfo         = "info"
 	bpfMapListeners    = "listeners"
 	bpfMapSources      = "sources"
+	bpfMapTotals       = "totals"
 	bpfProgWeir        = "weir"
 	bpfProgWeirAccept  = "weir_accept"
 	bpfProgWeirFrags   = "weir_frags"
@@ -164,12 +198,15 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
+	BudgetSets *ebpf.MapSpec `ebpf:"budget_sets"`
+	Budgets    *ebpf.MapSpec `ebpf:"budgets"`
 	Control    *ebpf.MapSpec `ebpf:"control"`
 	Cpus       *ebpf.MapSpec `ebpf:"cpus"`
 	Handshakes *ebpf.MapSpec `ebpf:"handshakes"`
 	Info       *ebpf.MapSpec `ebpf:"info"`
 	Listeners  *ebpf.MapSpec `ebpf:"listeners"`
 	Sources    *ebpf.MapSpec `ebpf:"sources"`
+	Totals     *ebpf.MapSpec `ebpf:"totals"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -205,22 +242,28 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
+	BudgetSets *ebpf.Map `ebpf:"budget_sets"`
+	Budgets    *ebpf.Map `ebpf:"budgets"`
 	Control    *ebpf.Map `ebpf:"control"`
 	Cpus       *ebpf.Map `ebpf:"cpus"`
 	Handshakes *ebpf.Map `ebpf:"handshakes"`
 	Info       *ebpf.Map `ebpf:"info"`
 	Listeners  *ebpf.Map `ebpf:"listeners"`
 	Sources    *ebpf.Map `ebpf:"sources"`
+	Totals     *ebpf.Map `ebpf:"totals"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.BudgetSets,
+		m.Budgets,
 		m.Control,
 		m.Cpus,
 		m.Handshakes,
 		m.Info,
 		m.Listeners,
 		m.Sources,
+		m.Totals,
 	)
 }
 

@@ -27,7 +27,7 @@ const capacityRuns = 200_000
 
 // Capacity measures the program on this machine with frames of each class (BPF_PROG_TEST_RUN). It runs a copy with maps of
 // its own, so that no live counter moves and no live source is charged.
-func Capacity(l Limit, sources int, enforce bool) (_ []Cost, err error) {
+func Capacity(l Limit, b Budgets, sources int, enforce bool) (_ []Cost, err error) {
 	c := constants{seed: newSeed(), sources: sources}
 	objs, err := c.load(nil)
 	if err != nil {
@@ -35,6 +35,9 @@ func Capacity(l Limit, sources int, enforce bool) (_ []Cost, err error) {
 	}
 	defer func() { err = errors.Join(err, objs.Close()) }()
 	if err := objs.prepare(c, l, "", time.Now()); err != nil {
+		return nil, err
+	}
+	if err := writeBudgets(objs.Budgets, b); err != nil {
 		return nil, err
 	}
 	if enforce {

@@ -15,7 +15,7 @@ func TestCapacityMeasuresEachClass(t *testing.T) {
 		}
 	}
 	te.Root(t)
-	costs, err := Capacity(DefaultLimit, MinSources, true)
+	costs, err := Capacity(DefaultLimit, Budgets{}, MinSources, true)
 	must(t, err)
 	if len(costs) != int(NumClasses) {
 		t.Fatalf("%d classes", len(costs))

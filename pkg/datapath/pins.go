@@ -36,6 +36,7 @@ const (
 func (m *bpfMaps) pinned() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		bpfMapControl: m.Control,
+		bpfMapBudgets: m.Budgets,
 		bpfMapSources: m.Sources,
 		bpfMapCpus:    m.Cpus,
 		bpfMapInfo:    m.Info,

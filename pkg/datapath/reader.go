@@ -32,6 +32,7 @@ const (
 type Reader struct {
 	place   place
 	control *ebpf.Map
+	budgets *ebpf.Map
 	info    *ebpf.Map
 	cpus    *ebpf.Map
 	sources *ebpf.Map
@@ -66,7 +67,10 @@ func openReader(p place) (_ *Reader, err error) {
 		to   **ebpf.Map
 		name string
 		opts *ebpf.LoadPinOptions
-	}{{&r.control, bpfMapControl, readOnly}, {&r.info, bpfMapInfo, readOnly}, {&r.cpus, bpfMapCpus, nil}, {&r.sources, bpfMapSources, nil}} {
+	}{
+		{&r.control, bpfMapControl, readOnly}, {&r.budgets, bpfMapBudgets, readOnly}, {&r.info, bpfMapInfo, readOnly},
+		{&r.cpus, bpfMapCpus, nil}, {&r.sources, bpfMapSources, nil},
+	} {
 		if *m.to, err = ebpf.LoadPinnedMap(filepath.Join(p.dir(), m.name), m.opts); err != nil {
 			return nil, err
 		}
@@ -84,7 +88,7 @@ func openReader(p place) (_ *Reader, err error) {
 // Close lets go of the maps; the datapath stays.
 func (r *Reader) Close() error {
 	var errs []error
-	for _, m := range []*ebpf.Map{r.control, r.info, r.cpus, r.sources} {
+	for _, m := range []*ebpf.Map{r.control, r.budgets, r.info, r.cpus, r.sources} {
 		if m != nil {
 			errs = append(errs, m.Close())
 		}

@@ -46,7 +46,12 @@ func (s *Switch) Disable() error {
 	})
 }
 
-func (s *Switch) change(f func(*bpfWeirControl)) (err error) {
+func (s *Switch) change(f func(*bpfWeirControl)) error {
+	return s.open(bpfMapControl, func(m *ebpf.Map) error { return changeControl(m, f) })
+}
+
+// open lends a pinned map of a datapath that is there, under the lock.
+func (s *Switch) open(name string, f func(*ebpf.Map) error) (err error) {
 	p, err := locate(s.bpffs, s.iface)
 	if err != nil {
 		return err
@@ -61,12 +66,12 @@ func (s *Switch) change(f func(*bpfWeirControl)) (err error) {
 	} else if !live {
 		return notAttached(p.iface)
 	}
-	m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir(), bpfMapControl), nil)
+	m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir(), name), nil)
 	if err != nil {
 		return explainOpen(p.iface, err)
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	return changeControl(m, f)
+	return f(m)
 }
 
 // changeControl is a read, a change and a write: the caller holds the lock.

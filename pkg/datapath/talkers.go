@@ -84,7 +84,7 @@ func limited(backlog, tolerance uint64) bool { return backlog > 0 && backlog+lon
 // backlog is gcra_backlog of bpf/gcra.h: how far a bucket is ahead of now, in ticks.
 func backlog(bucket, now, interval, tolerance uint64) uint64 {
 	ahead := (bucket>>countBits - now) & tickMask
-	if ahead > tolerance+interval {
+	if ahead > tolerance+interval+longestJiffy {
 		return 0
 	}
 	return ahead
