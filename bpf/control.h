@@ -26,6 +26,13 @@ struct {
 	__type(value, struct weir_budgets);
 } budgets SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct weir_list_control);
+} list_control SEC(".maps");
+
 #define EPOCH_NS	60000000000ULL
 #define EPOCH_OVERLAP_NS 1000000000ULL
 
@@ -38,6 +45,20 @@ static __always_inline void refresh_epoch(struct weir_cpu *cpu, __u64 now_ns)
 	cpu->other_epoch = (now_ns + EPOCH_OVERLAP_NS) / EPOCH_NS;
 	if (cpu->other_epoch == cpu->epoch)
 		cpu->other_epoch = cpu->epoch - 1;
+}
+
+static __always_inline void refresh_lists(struct weir_list_clock *l, __u64 now_ns)
+{
+	__u32 zero = 0;
+	const struct weir_list_control *ctl = bpf_map_lookup_elem(&list_control, &zero);
+
+	if (!ctl)
+		return;
+	l->now = now_ns >> WEIR_LIST_CLOCK_SHIFT;
+	l->interval = ctl->interval;
+	l->tolerance = ctl->tolerance;
+	l->held = now_ns < ctl->held_until_ns;
+	l->on = ctl->on;
 }
 
 /* Tells whether the jiffy is new. */
@@ -67,6 +88,7 @@ static __always_inline bool refresh(struct weir_cpu *cpu)
 	__builtin_memcpy(cpu->mac, ctl->mac, sizeof(cpu->mac));
 	cpu->offer = ctl->offer;
 	refresh_epoch(cpu, now_ns);
+	refresh_lists(&cpu->lists, now_ns);
 	return true;
 }
 

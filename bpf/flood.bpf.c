@@ -37,6 +37,7 @@ const volatile __u32 ip_sum;	  /* one's complement sum of the IP header without 
 const volatile __u32 tcp_sum;	  /* the same of pseudo header and segment without source and its port */
 const volatile __u32 first_source; /* host order */
 const volatile __u32 num_sources; /* 0 for random ones */
+const volatile bool shuffled;	  /* takes them in no order */
 
 /* One array element a CPU would be fairer; one generator runs at a time. */
 __u64 sent;
@@ -61,7 +62,9 @@ static __always_inline __u32 scatter(__u32 x)
 /* Multicast, loopback and the like are legal here: the receiver's parser must cope. */
 static __always_inline __be32 next_source(__u32 n)
 {
-	return bpf_htonl(num_sources ? first_source + n % num_sources : scatter(n));
+	if (!num_sources)
+		return bpf_htonl(scatter(n));
+	return bpf_htonl(first_source + (shuffled ? scatter(n) : n) % num_sources);
 }
 
 SEC("xdp")

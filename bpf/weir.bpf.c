@@ -9,6 +9,7 @@
 #include "challenge.h"
 #include "control.h"
 #include "counters.h"
+#include "lists.h"
 #include "parse.h"
 #include "sources.h"
 
@@ -84,8 +85,16 @@ static __always_inline struct outcome judge_syn(const struct weir_cpu *cpu, __u6
 
 struct packet {
 	__u64 offset; /* of the IP header in the frame */
+	__u64 key;    /* of the source */
 	bool ipv6;
+	bool ack;
+	bool discovery; /* ICMPv6 that finds neighbours: without it there is no IPv6 */
+	__be16 port;	/* TCP's destination */
 };
+
+/* Of RFC 4861; Linux doesn't export them. */
+#define ND_ROUTER_SOLICITATION 133
+#define ND_REDIRECT	       137
 
 /* Nobody is locked out: what comes to a management port is challenged at most. */
 static __always_inline struct outcome spare_management(struct outcome o, __be16 port)
@@ -95,29 +104,84 @@ static __always_inline struct outcome spare_management(struct outcome o, __be16 
 	return is_management(port) ? pass(o.class, WEIR_REASON_MANAGEMENT) : o;
 }
 
-static __always_inline struct outcome judge_tcp(struct xdp_md *ctx, const struct weir_cpu *cpu, struct cursor *c,
-						struct packet p, __u64 key)
+/* The class of a packet, which passes as far as this goes. */
+static __always_inline struct outcome classify(struct cursor *c, int proto, bool fragment, struct packet *p)
 {
-	struct outcome o = pass(WEIR_CLASS_TCP, WEIR_REASON_NONE);
-	struct tcphdr *tcp = parse_tcp(c);
-	__be16 port;
+	struct tcphdr *tcp;
+	__u8 *icmp;
 
-	if (!tcp)
-		return pass(WEIR_CLASS_OTHER, WEIR_REASON_MALFORMED);
-	port = tcp->dest;
-	if (tcp->syn && tcp->ack)
-		return pass(WEIR_CLASS_SYN_ACK, WEIR_REASON_NONE);
-	if (tcp->rst && !tcp->syn)
-		return pass(WEIR_CLASS_RST, WEIR_REASON_NONE);
-	if (tcp->syn) {
-		o = judge_syn(cpu, key, p.ipv6);
-		if (can_challenge && cpu->challenging && answer_syn(ctx, cpu, p.offset, p.ipv6))
-			o.verdict = WEIR_VERDICT_TX;
-	} else if (can_challenge && cpu->challenging && tcp->ack && forged_ack(ctx, cpu, p.offset, p.ipv6)) {
-		o.verdict = WEIR_VERDICT_DROP;
-		o.reason = WEIR_REASON_COOKIE;
+	if (fragment)
+		return pass(WEIR_CLASS_FRAGMENT, WEIR_REASON_NONE);
+	switch (proto) {
+	case IPPROTO_TCP:
+		tcp = parse_tcp(c);
+		if (!tcp)
+			return pass(WEIR_CLASS_OTHER, WEIR_REASON_MALFORMED);
+		p->port = tcp->dest;
+		p->ack = tcp->ack;
+		if (tcp->syn)
+			return pass(tcp->ack ? WEIR_CLASS_SYN_ACK : WEIR_CLASS_SYN, WEIR_REASON_NONE);
+		return pass(tcp->rst ? WEIR_CLASS_RST : WEIR_CLASS_TCP, WEIR_REASON_NONE);
+	case IPPROTO_UDP:
+		return pass(WEIR_CLASS_UDP, WEIR_REASON_NONE);
+	case IPPROTO_ICMPV6:
+		icmp = c->pos;
+		p->discovery = (void *)(icmp + 1) <= c->end && *icmp >= ND_ROUTER_SOLICITATION && *icmp <= ND_REDIRECT;
+		return pass(WEIR_CLASS_ICMP, WEIR_REASON_NONE);
+	case IPPROTO_ICMP:
+		return pass(WEIR_CLASS_ICMP, WEIR_REASON_NONE);
 	}
-	return spare_management(o, port);
+	return pass(WEIR_CLASS_OTHER, WEIR_REASON_NONE);
+}
+
+static __always_inline struct outcome judge_class(struct xdp_md *ctx, const struct weir_cpu *cpu, struct outcome o,
+						  const struct packet *p)
+{
+	switch (o.class) {
+	case WEIR_CLASS_SYN:
+		o = judge_syn(cpu, p->key, p->ipv6);
+		if (can_challenge && cpu->challenging && answer_syn(ctx, cpu, p->offset, p->ipv6))
+			o.verdict = WEIR_VERDICT_TX;
+		break;
+	case WEIR_CLASS_TCP:
+		if (can_challenge && cpu->challenging && p->ack && forged_ack(ctx, cpu, p->offset, p->ipv6)) {
+			o.verdict = WEIR_VERDICT_DROP;
+			o.reason = WEIR_REASON_COOKIE;
+		}
+		break;
+	default:
+		return o;
+	}
+	return spare_management(o, p->port);
+}
+
+/* The block list acts whatever the mode. A host without its neighbours would be out of reach, so they are never blocked. */
+static __always_inline struct outcome block(struct outcome o, const struct packet *p)
+{
+	if (o.reason == WEIR_REASON_MALFORMED)
+		return o;
+	o.verdict = WEIR_VERDICT_DROP;
+	o.reason = WEIR_REASON_BLOCKED;
+	return p->discovery ? pass(o.class, WEIR_REASON_MANAGEMENT) : spare_management(o, p->port);
+}
+
+/* Judges what is on a list. */
+static __always_inline struct outcome judge_listed(struct xdp_md *ctx, const struct weir_cpu *cpu, enum listed listed,
+						   struct outcome o, const struct packet *p)
+{
+	if (o.reason == WEIR_REASON_MALFORMED)
+		return o;
+	if (listed == LISTED_BLOCKED)
+		return block(o, p);
+	if (listed == LISTED_ALLOWED)
+		return pass(o.class, WEIR_REASON_ALLOWED);
+	o = judge_class(ctx, cpu, o, p);
+	if (o.verdict != WEIR_VERDICT_DROP && o.verdict != WEIR_VERDICT_WOULD_DROP)
+		return o;
+	if (listed == LISTED_EXEMPT)
+		return pass(o.class, WEIR_REASON_MANAGEMENT);
+	o.reason = WEIR_REASON_CEILING;
+	return o;
 }
 
 static __always_inline struct outcome judge(struct xdp_md *ctx, const struct weir_cpu *cpu, struct cursor *c)
@@ -126,19 +190,19 @@ static __always_inline struct outcome judge(struct xdp_md *ctx, const struct wei
 	int ethertype = parse_ethernet(c);
 	struct packet p = { .offset = c->pos - frame, .ipv6 = ethertype == bpf_htons(ETH_P_IPV6) };
 	bool fragment = false;
+	struct outcome o;
 	__be32 address = 0;
-	__u64 key;
-	int proto;
+	int listed, proto;
 
 	asm volatile("" : "+r"(p.offset)); /* or clang subtracts 32 bits of pointers, which the verifier refuses */
 	switch (ethertype) {
 	case bpf_htons(ETH_P_IP):
 		proto = parse_ipv4(c, &address, &fragment);
-		key = ipv4_key(address);
+		p.key = ipv4_key(address);
 		break;
 	case bpf_htons(ETH_P_IPV6):
-		proto = parse_ipv6(c, &key, &fragment);
-		key = key ? key : UNSPECIFIED_PREFIX;
+		proto = parse_ipv6(c, &p.key, &fragment);
+		p.key = p.key ? p.key : UNSPECIFIED_PREFIX;
 		break;
 	case PARSE_ERROR:
 		return pass(WEIR_CLASS_OTHER, WEIR_REASON_MALFORMED);
@@ -148,18 +212,9 @@ static __always_inline struct outcome judge(struct xdp_md *ctx, const struct wei
 
 	if (proto == PARSE_ERROR)
 		return pass(WEIR_CLASS_OTHER, WEIR_REASON_MALFORMED);
-	if (fragment)
-		return pass(WEIR_CLASS_FRAGMENT, WEIR_REASON_NONE);
-	switch (proto) {
-	case IPPROTO_TCP:
-		return judge_tcp(ctx, cpu, c, p, key);
-	case IPPROTO_UDP:
-		return pass(WEIR_CLASS_UDP, WEIR_REASON_NONE);
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		return pass(WEIR_CLASS_ICMP, WEIR_REASON_NONE);
-	}
-	return pass(WEIR_CLASS_OTHER, WEIR_REASON_NONE);
+	o = classify(c, proto, fragment, &p);
+	listed = cpu->lists.on ? look_up_source(ctx, cpu, p.offset, p.ipv6) : LISTED_NOT;
+	return listed == LISTED_NOT ? judge_class(ctx, cpu, o, &p) : judge_listed(ctx, cpu, listed, o, &p);
 }
 
 /* The MTU bounds the MSS. A VLAN's or a route's may be smaller: then path MTU discovery has to find out. */

@@ -60,13 +60,7 @@ func benchFlood(b *testing.B, mode string, sources uint32) {
 		pair.challenge(b, objs)
 	}
 
-	var ratios, bare, full []float64
-	for b.Loop() {
-		d := pair.run(b, gen, nil)
-		w := pair.run(b, gen, objs.Weir)
-		bare, full = append(bare, d), append(full, w)
-		ratios = append(ratios, d/w)
-	}
+	pair.compare(b, gen, objs.Weir)
 	if mode == "challenge" {
 		memory, err := objs.Cpus.Memory()
 		must(b, err)
@@ -75,6 +69,17 @@ func benchFlood(b *testing.B, mode string, sources uint32) {
 		if got, all := counted.Total(VerdictTX, ReasonNone), counted.Offered(ClassSYN); got.Packets < all.Packets*9/10 {
 			b.Errorf("%d of %d SYNs were answered", got.Packets, all.Packets)
 		}
+	}
+}
+
+// compare runs rounds and reports a program's ratio to a bare drop.
+func (p benchPair) compare(b *testing.B, gen *flood.Flood, prog *ebpf.Program) {
+	var ratios, bare, full []float64
+	for b.Loop() {
+		d := p.run(b, gen, nil)
+		w := p.run(b, gen, prog)
+		bare, full = append(bare, d), append(full, w)
+		ratios = append(ratios, d/w)
 	}
 	b.ReportMetric(median(ratios), "of-drop")
 	b.ReportMetric(median(full)-median(bare), "ns-added")

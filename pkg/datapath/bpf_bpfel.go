@@ -83,6 +83,15 @@ type bpfWeirCpu struct {
 		Reused   uint64
 		Reserved [4]uint64
 	}
+	Lists struct {
+		_         structs.HostLayout
+		Now       uint64
+		Interval  uint64
+		Tolerance uint64
+		On        uint32
+		Held      uint32
+		Reserved  [4]uint64
+	}
 	Counts [8][4][14]struct {
 		_       structs.HostLayout
 		Packets uint64
@@ -97,6 +106,33 @@ type bpfWeirInfo struct {
 	Since   uint64
 	Tier    [16]int8
 	Version [32]int8
+}
+
+type bpfWeirListControl struct {
+	_           structs.HostLayout
+	HeldUntilNs uint64
+	Interval    uint64
+	Tolerance   uint64
+	Ceiling     uint32
+	On          uint32
+}
+
+type bpfWeirListEntry struct {
+	_       structs.HostLayout
+	UntilNs uint64
+	Since   uint64
+	Kind    uint32
+	Origin  [64]int8
+	Reason  [132]int8
+}
+
+type bpfWeirListKey struct {
+	_        structs.HostLayout
+	Address  [16]uint8
+	Length   uint8
+	Ipv6     uint8
+	Exempt   uint8
+	Reserved uint8
 }
 
 type bpfWeirRate struct {
@@ -128,11 +164,15 @@ type bpfWeirTotal struct {
 const (
 	bpfMapBudgetSets   = "budget_sets"
 	bpfMapBudgets      = "budgets"
+	bpfMapCeilings     = "ceilings"
 	bpfMapControl      = "control"
 	bpfMapCpus         = "cpus"
 	bpfMapHandshakes   = "handshakes"
 	bpfMapInfo         = "info"
+	bpfMapListControl  = "list_control"
+	bpfMapListEntries  = "list_entries"
 	bpfMapListeners    = "listeners"
+	bpfMapLists        = "lists"
 	bpfMapSources      = "sources"
 	bpfMapTotals       = "totals"
 	bpfProgWeir        = "weir"
@@ -198,15 +238,19 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	BudgetSets *ebpf.MapSpec `ebpf:"budget_sets"`
-	Budgets    *ebpf.MapSpec `ebpf:"budgets"`
-	Control    *ebpf.MapSpec `ebpf:"control"`
-	Cpus       *ebpf.MapSpec `ebpf:"cpus"`
-	Handshakes *ebpf.MapSpec `ebpf:"handshakes"`
-	Info       *ebpf.MapSpec `ebpf:"info"`
-	Listeners  *ebpf.MapSpec `ebpf:"listeners"`
-	Sources    *ebpf.MapSpec `ebpf:"sources"`
-	Totals     *ebpf.MapSpec `ebpf:"totals"`
+	BudgetSets  *ebpf.MapSpec `ebpf:"budget_sets"`
+	Budgets     *ebpf.MapSpec `ebpf:"budgets"`
+	Ceilings    *ebpf.MapSpec `ebpf:"ceilings"`
+	Control     *ebpf.MapSpec `ebpf:"control"`
+	Cpus        *ebpf.MapSpec `ebpf:"cpus"`
+	Handshakes  *ebpf.MapSpec `ebpf:"handshakes"`
+	Info        *ebpf.MapSpec `ebpf:"info"`
+	ListControl *ebpf.MapSpec `ebpf:"list_control"`
+	ListEntries *ebpf.MapSpec `ebpf:"list_entries"`
+	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
+	Lists       *ebpf.MapSpec `ebpf:"lists"`
+	Sources     *ebpf.MapSpec `ebpf:"sources"`
+	Totals      *ebpf.MapSpec `ebpf:"totals"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -242,26 +286,34 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	BudgetSets *ebpf.Map `ebpf:"budget_sets"`
-	Budgets    *ebpf.Map `ebpf:"budgets"`
-	Control    *ebpf.Map `ebpf:"control"`
-	Cpus       *ebpf.Map `ebpf:"cpus"`
-	Handshakes *ebpf.Map `ebpf:"handshakes"`
-	Info       *ebpf.Map `ebpf:"info"`
-	Listeners  *ebpf.Map `ebpf:"listeners"`
-	Sources    *ebpf.Map `ebpf:"sources"`
-	Totals     *ebpf.Map `ebpf:"totals"`
+	BudgetSets  *ebpf.Map `ebpf:"budget_sets"`
+	Budgets     *ebpf.Map `ebpf:"budgets"`
+	Ceilings    *ebpf.Map `ebpf:"ceilings"`
+	Control     *ebpf.Map `ebpf:"control"`
+	Cpus        *ebpf.Map `ebpf:"cpus"`
+	Handshakes  *ebpf.Map `ebpf:"handshakes"`
+	Info        *ebpf.Map `ebpf:"info"`
+	ListControl *ebpf.Map `ebpf:"list_control"`
+	ListEntries *ebpf.Map `ebpf:"list_entries"`
+	Listeners   *ebpf.Map `ebpf:"listeners"`
+	Lists       *ebpf.Map `ebpf:"lists"`
+	Sources     *ebpf.Map `ebpf:"sources"`
+	Totals      *ebpf.Map `ebpf:"totals"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.BudgetSets,
 		m.Budgets,
+		m.Ceilings,
 		m.Control,
 		m.Cpus,
 		m.Handshakes,
 		m.Info,
+		m.ListControl,
+		m.ListEntries,
 		m.Listeners,
+		m.Lists,
 		m.Sources,
 		m.Totals,
 	)

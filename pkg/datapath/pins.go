@@ -40,6 +40,10 @@ func (m *bpfMaps) pinned() map[string]*ebpf.Map {
 		bpfMapSources: m.Sources,
 		bpfMapCpus:    m.Cpus,
 		bpfMapInfo:    m.Info,
+
+		bpfMapLists:       m.Lists,
+		bpfMapListControl: m.ListControl,
+		bpfMapListEntries: m.ListEntries,
 	}
 }
 

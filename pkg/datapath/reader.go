@@ -123,7 +123,7 @@ func attachedTo(l link.Link, ifindex int) (bool, error) {
 
 const (
 	cookiesOffset = 64
-	countsOffset  = 128
+	countsOffset  = 192
 	cpuBytes      = countsOffset + 16*int(NumClasses)*int(NumVerdicts)*int(NumReasons)
 )
 

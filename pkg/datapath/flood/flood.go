@@ -24,6 +24,7 @@ type Options struct {
 	Target      netip.AddrPort // IPv4
 	FirstSource netip.Addr     // IPv4; of NumSources consecutive addresses
 	NumSources  uint32         // 0 for a new one each packet
+	Shuffled    bool           // the NumSources take no turns
 
 	// Idle is a veth that nobody sends to, for the case that the target answers: the generator would take what arrives at
 	// its own interface for frames to send. Empty: Interface.
@@ -74,6 +75,7 @@ func New(o Options) (*Flood, error) {
 		vars.TcpSum.Set(uint32(pseudoSum(frame))),
 		vars.FirstSource.Set(binary.BigEndian.Uint32(first[:])),
 		vars.NumSources.Set(o.NumSources),
+		vars.Shuffled.Set(o.Shuffled),
 	)
 	if err != nil {
 		return nil, err

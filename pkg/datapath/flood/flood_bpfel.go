@@ -31,6 +31,7 @@ const (
 	floodVarIpSum       = "ip_sum"
 	floodVarNumSources  = "num_sources"
 	floodVarSent        = "sent"
+	floodVarShuffled    = "shuffled"
 	floodVarTcpSum      = "tcp_sum"
 )
 
@@ -96,6 +97,7 @@ type floodVariableSpecs struct {
 	IpSum       *ebpf.VariableSpec `ebpf:"ip_sum"`
 	NumSources  *ebpf.VariableSpec `ebpf:"num_sources"`
 	Sent        *ebpf.VariableSpec `ebpf:"sent"`
+	Shuffled    *ebpf.VariableSpec `ebpf:"shuffled"`
 	TcpSum      *ebpf.VariableSpec `ebpf:"tcp_sum"`
 }
 
@@ -134,6 +136,7 @@ type floodVariables struct {
 	IpSum       *ebpf.Variable `ebpf:"ip_sum"`
 	NumSources  *ebpf.Variable `ebpf:"num_sources"`
 	Sent        *ebpf.Variable `ebpf:"sent"`
+	Shuffled    *ebpf.Variable `ebpf:"shuffled"`
 	TcpSum      *ebpf.Variable `ebpf:"tcp_sum"`
 }
 
