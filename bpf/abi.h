@@ -55,6 +55,7 @@ enum weir_mode {
 enum weir_challenge {
 	WEIR_CHALLENGE_NEVER,
 	WEIR_CHALLENGE_ALWAYS, /* every SYN to a listener is answered by a cookie, while the mode is enforce */
+	WEIR_CHALLENGE_AUTO,   /* while too many SYNs come from sources that have completed no handshake */
 };
 
 /* What a list entry says of the packets from its prefix. */
@@ -138,6 +139,16 @@ struct weir_list_entry {
 #define WEIR_TICK_BITS	40
 #define WEIR_TICK_MASK	((1ULL << WEIR_TICK_BITS) - 1)
 
+/* A budget as a bucket sees it. The unit of time is the tick for sources and prefixes, and the nanosecond for totals, whose
+ * rates may be far higher.
+ */
+struct weir_rate {
+	__u64 interval;	 /* 1 / rate; 0: no such budget */
+	__u64 tolerance; /* (burst - 1) * interval */
+	__u32 rate;	 /* packets per second; for people, as burst */
+	__u32 burst;
+};
+
 /* The one entry of the control map. The fields are read one by one: for the millisecond in which user space changes
  * several, a CPU may see a new rate with an old burst.
  */
@@ -153,16 +164,18 @@ struct weir_control {
 	__u64 accept_until_ns; /* CLOCK_MONOTONIC; until then ACKs with a cookie open connections */
 	__u8 mac[6];	  /* the interface's: frames for others are none of this host's listeners' */
 	__u16 offer;
+	__u64 armed_until_ns;	     /* CLOCK_MONOTONIC; until then auto may challenge in observe mode too */
+	struct weir_rate unverified; /* a total: what all sources without a handshake may send before auto challenges */
 };
 
-/* A budget as a bucket sees it. The unit of time is the tick for sources and prefixes, and the nanosecond for totals, whose
- * rates may be far higher.
- */
-struct weir_rate {
-	__u64 interval;	 /* 1 / rate; 0: no such budget */
-	__u64 tolerance; /* (burst - 1) * interval */
-	__u32 rate;	 /* packets per second; for people, as burst */
-	__u32 burst;
+/* What auto has decided: the one entry of the spoofing map, which all CPUs share. The buckets are as in struct weir_total. */
+struct weir_spoofing {
+	__u64 unverified;
+	__u64 verified;
+	__u64 until_ns; /* CLOCK_MONOTONIC; auto challenges before it */
+	__u64 since_ns; /* CLOCK_MONOTONIC; when it began the last time */
+	__u64 starts;	/* how often it has begun */
+	__u64 reserved[3];
 };
 
 struct weir_budget {
@@ -220,8 +233,10 @@ struct weir_cpu {
 	__u64 now;	 /* ticks */
 	__u64 interval;
 	__u64 tolerance;
-	__u32 enforcing;   /* bool */
-	__u32 challenging; /* bool */
+	__u16 enforcing;   /* bool */
+	__u16 challenging; /* bool */
+	__u16 wary;	   /* bool: the policy is auto, and it may act */
+	__u16 prolonged;   /* jiffy, its lower bits, in which this CPU last found auto's challenge needed */
 	__u16 accepting;   /* bool */
 	__u16 budgeted;	   /* bit mask of the classes that have a budget beside SYN's per source */
 	__u32 epoch;	   /* of the cookies made now */
@@ -261,10 +276,11 @@ struct weir_info {
 	char version[32];
 };
 
-_Static_assert(sizeof(struct weir_control) == 64, "ABI");
+_Static_assert(sizeof(struct weir_control) == 96, "ABI");
 _Static_assert(sizeof(struct weir_cpu) == 192 + 16 * WEIR_CLASS_LEN * WEIR_VERDICT_LEN * WEIR_REASON_LEN, "ABI");
 _Static_assert(sizeof(struct weir_cpu) % 64 == 0, "CPUs share no cache line");
 _Static_assert(sizeof(struct weir_budgets) == 72 * WEIR_CLASS_LEN + 24, "ABI");
+_Static_assert(sizeof(struct weir_spoofing) == 64, "ABI");
 _Static_assert(sizeof(struct weir_total) == 64, "classes share no cache line");
 _Static_assert(sizeof(struct weir_list_line) == 64, "a probe is one cache line");
 _Static_assert(sizeof(struct weir_list_head) == 64, "ABI");

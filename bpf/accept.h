@@ -30,8 +30,24 @@ struct bpf_tcp_req_attrs {
 	__u8 reserved[3];
 };
 
+struct ns_common {
+	unsigned int inum;
+} __attribute__((preserve_access_index));
+
+struct net {
+	struct ns_common ns;
+} __attribute__((preserve_access_index));
+
+typedef struct {
+	struct net *net;
+} __attribute__((preserve_access_index)) possible_net_t;
+
 struct sock_common {
+	__be32 skc_daddr;
+	unsigned short skc_family;
 	unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
 	__u32 skc_tw_rcv_nxt;
 } __attribute__((preserve_access_index));
 

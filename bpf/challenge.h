@@ -11,6 +11,7 @@
 #include "handshakes.h"
 #include "listeners.h"
 #include "segment.h"
+#include "spoofing.h"
 
 /* What Linux offers for Ethernet's MSS; the window that the socket will have is not known yet. */
 #define SYN_ACK_WINDOW 64240
@@ -164,8 +165,13 @@ static __always_inline __u64 write_ipv6(struct ipv6hdr *ip, __u32 words)
 	return sum;
 }
 
-/* Answers a SYN whose IP header is at an offset, or returns 0 having changed nothing. After 1 the frame must be transmitted.
- * A global function: the verifier looks at it once, not once for each way that leads to it.
+enum answer {
+	ANSWER_NONE,   /* can't be had; nothing was changed */
+	ANSWER_SENT,   /* the frame must be transmitted */
+	ANSWER_NOBODY, /* nobody listens; nothing was changed */
+};
+
+/* Answers a SYN whose IP header is at an offset, if there is a listener for it. Returns an enum answer. A global function: the verifier looks at it once, not once for each way that leads to it.
  */
 __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
 {
@@ -176,15 +182,19 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	struct cookie_flow flow = {};
 	struct tcp_options o;
 	struct tcphdr *tcp;
+	enum taker taker;
 	struct cookie k;
 	long size, excess;
 	__u64 sum;
 
 	if (!cpu || offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac) || cpu->mtu <= headers)
-		return 0;
+		return ANSWER_NONE;
 	tcp = plain_segment(ip, end, ipv6, &words);
-	if (!tcp || tcp->rst || tcp->fin || !to_listener(ctx, cpu, ip, end, ipv6))
-		return 0;
+	if (!tcp || tcp->rst || tcp->fin)
+		return ANSWER_NONE;
+	taker = taker_of(ctx, cpu, ip, end, ipv6);
+	if (taker != TAKER_LISTENER)
+		return taker == TAKER_NOBODY ? ANSWER_NOBODY : ANSWER_NONE;
 	longest = cpu->mtu - headers;
 	parse_options(frame, ipv6, tcp, end, words, &o);
 	words = words_again(tcp);
@@ -207,7 +217,7 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 		excess = size - MIN_FRAME;
 	if (excess > 0)
 		bpf_xdp_adjust_tail(ctx, -(int)excess); /* or the rest stays as padding, which does no harm */
-	return 1;
+	return ANSWER_SENT;
 }
 
 /* The state of the socket that a segment is for, 0 if there is none. */
@@ -241,10 +251,10 @@ static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const vo
 	return cookie_check(flow, k, o->timestamps, cpu->epoch, cpu->other_epoch, secret0, secret1);
 }
 
-/* Tells whether a segment with ACK pretends to end a handshake that never was. The look-up comes first: it spares
- * connections the hash.
+/* Judges a segment with ACK: an enum weir_reason to drop it for if it pretends to end a handshake that never was, or ends one
+ * too many of its source; else WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
  */
-__noinline int forged_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
+__noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct frame frame = { .ctx = ctx, .ip = offset };
@@ -258,24 +268,27 @@ __noinline int forged_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	bool valid;
 
 	if (!cpu || offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac))
-		return 0;
+		return WEIR_REASON_NONE;
 	tcp = plain_segment(ip, end, ipv6, &words);
-	if (!tcp || !to_listener(ctx, cpu, ip, end, ipv6) || socket_state(ctx, ip, end, ipv6) != STATE_LISTEN)
-		return 0;
+	if (!tcp || taker_of(ctx, cpu, ip, end, ipv6) != TAKER_LISTENER || socket_state(ctx, ip, end, ipv6) != STATE_LISTEN)
+		return WEIR_REASON_NONE;
 	parse_options(frame, ipv6, tcp, end, words, &o);
 	valid = segment_cookie(cpu, ip, tcp, &o, ipv6, &flow) >= 0;
 	tuple = tuple_hash(&flow);
 	h = handshake_of(tuple);
 	if (!h)
-		return !valid;
-	if (valid) {
-		if (h->tuple != tuple)
-			h->opened = h->ended = 0;
-		h->tuple = tuple;
-		h->proven = cpu->jiffy;
-		return 0;
-	}
-	return !recent(h, tuple, h->proven, cpu->jiffy);
+		return valid ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
+	if (recent(h, tuple, h->proven, cpu->jiffy))
+		return WEIR_REASON_NONE; /* data behind the ACK */
+	if (!valid)
+		return WEIR_REASON_COOKIE;
+	if (!verify_source(cpu, key))
+		return WEIR_REASON_SOURCE_RATE;
+	if (h->tuple != tuple)
+		h->opened = h->ended = 0;
+	h->tuple = tuple;
+	h->proven = cpu->jiffy;
+	return WEIR_REASON_NONE;
 }
 
 #endif

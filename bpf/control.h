@@ -33,6 +33,13 @@ struct {
 	__type(value, struct weir_list_control);
 } list_control SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct weir_spoofing);
+} spoofing SEC(".maps");
+
 #define EPOCH_NS	60000000000ULL
 #define EPOCH_OVERLAP_NS 1000000000ULL
 
@@ -61,10 +68,28 @@ static __always_inline void refresh_lists(struct weir_list_clock *l, __u64 now_n
 	l->on = ctl->on;
 }
 
+/* A cookie lives for two epochs at most. */
+#define COOKIE_LIFE_NS (2 * EPOCH_NS)
+
+static __always_inline void refresh_challenge(struct weir_cpu *cpu, const struct weir_control *ctl,
+					      const struct weir_spoofing *state, __u64 now_ns)
+{
+	bool automatic = ctl->challenge == WEIR_CHALLENGE_AUTO;
+
+	cpu->wary = automatic && (cpu->enforcing || now_ns < ctl->armed_until_ns);
+	if (automatic)
+		cpu->challenging = cpu->wary && now_ns < state->until_ns;
+	else
+		cpu->challenging = cpu->enforcing && ctl->challenge == WEIR_CHALLENGE_ALWAYS;
+	/* Connections aren't to pay in tc for a challenge that hasn't been. */
+	cpu->accepting = now_ns < ctl->accept_until_ns && (!automatic || now_ns < state->until_ns + COOKIE_LIFE_NS);
+}
+
 /* Tells whether the jiffy is new. */
 static __always_inline bool refresh(struct weir_cpu *cpu)
 {
 	__u64 jiffy = bpf_jiffies64();
+	struct weir_spoofing *state;
 	struct weir_budgets *all;
 	struct weir_control *ctl;
 	__u64 now_ns;
@@ -74,7 +99,8 @@ static __always_inline bool refresh(struct weir_cpu *cpu)
 		return false;
 	ctl = bpf_map_lookup_elem(&control, &zero);
 	all = bpf_map_lookup_elem(&budgets, &zero);
-	if (!ctl || !all)
+	state = bpf_map_lookup_elem(&spoofing, &zero);
+	if (!ctl || !all || !state)
 		return false;
 	now_ns = bpf_ktime_get_ns();
 	cpu->jiffy = jiffy;
@@ -82,9 +108,8 @@ static __always_inline bool refresh(struct weir_cpu *cpu)
 	cpu->interval = ctl->interval;
 	cpu->tolerance = ctl->tolerance;
 	cpu->enforcing = ctl->mode == WEIR_MODE_ENFORCE && now_ns < ctl->until_ns;
-	cpu->challenging = cpu->enforcing && ctl->challenge == WEIR_CHALLENGE_ALWAYS;
+	refresh_challenge(cpu, ctl, state, now_ns);
 	cpu->budgeted = all->budgeted;
-	cpu->accepting = now_ns < ctl->accept_until_ns;
 	__builtin_memcpy(cpu->mac, ctl->mac, sizeof(cpu->mac));
 	cpu->offer = ctl->offer;
 	refresh_epoch(cpu, now_ns);

@@ -16,11 +16,18 @@
 
 struct mptcp_sock;
 
+/* Who takes connections to an address and port. */
+enum taker {
+	TAKER_OTHER, /* not this host, or a listener that takes no request from BPF: MPTCP's */
+	TAKER_NOBODY,
+	TAKER_LISTENER,
+};
+
 struct listener {
 	__u64 address[2];
 	__u64 jiffy;
 	__u32 port; /* and the family */
-	__u32 challenged;
+	__u32 taker;
 };
 
 struct {
@@ -71,18 +78,17 @@ static __always_inline bool is_local(struct xdp_md *ctx, const struct bpf_sock_t
 	return ret == BPF_FIB_LKUP_RET_NOT_FWDED || ret == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
-/* MPTCP's listeners take no request from BPF. */
-static __noinline bool ask_listener(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *sk;
-	bool found = false;
+	enum taker taker = TAKER_OTHER;
 
 	if (ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
-		return false;
+		return TAKER_OTHER;
 	segment_tuple(ip, ipv6, &tuple);
 	if (!is_local(ctx, &tuple, ipv6))
-		return false;
+		return TAKER_OTHER;
 	if (ipv6) {
 		tuple.ipv6.sport = 0; /* no connection has it: only a listener can be found */
 		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
@@ -91,15 +97,14 @@ static __noinline bool ask_listener(struct xdp_md *ctx, void *ip, void *end, boo
 		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	}
 	if (!sk)
-		return false;
+		return TAKER_NOBODY;
 	if (sk->state == STATE_LISTEN && !bpf_skc_to_mptcp_sock(sk))
-		found = true;
+		taker = TAKER_LISTENER;
 	bpf_sk_release(sk);
-	return found;
+	return taker;
 }
 
-/* Tells whether the segment is for a listener whose SYNs are challenged. */
-static __always_inline bool to_listener(struct xdp_md *ctx, const struct weir_cpu *cpu, void *ip, void *end, bool ipv6)
+static __always_inline enum taker taker_of(struct xdp_md *ctx, const struct weir_cpu *cpu, void *ip, void *end, bool ipv6)
 {
 	const struct ipv4_segment *v4 = ip;
 	const struct ipv6_segment *v6 = ip;
@@ -120,15 +125,15 @@ static __always_inline bool to_listener(struct xdp_md *ctx, const struct weir_cp
 	index = (((address[0] ^ address[1]) + port) * 0x9e3779b97f4a7c15ULL >> 32) % LISTENERS;
 	l = bpf_map_lookup_elem(&listeners, &index);
 	if (!l)
-		return false;
+		return TAKER_OTHER;
 	if (l->jiffy != cpu->jiffy || l->port != port || l->address[0] != address[0] || l->address[1] != address[1]) {
-		l->challenged = ask_listener(ctx, ip, end, ipv6);
+		l->taker = ask_listener(ctx, ip, end, ipv6);
 		l->jiffy = cpu->jiffy;
 		l->port = port;
 		l->address[0] = address[0];
 		l->address[1] = address[1];
 	}
-	return l->challenged;
+	return l->taker;
 }
 
 #endif

@@ -6,6 +6,7 @@
 #define WEIR_SOURCES_H
 
 #include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
@@ -21,6 +22,11 @@ static __always_inline __u32 source_hash(__u64 key, __u64 seed0, __u64 seed1)
 	x ^= x >> 32;
 	x *= 0x9e3779b97f4a7c15ULL; /* 2^64 / golden ratio */
 	return x >> 32;
+}
+
+static __always_inline __u64 ipv4_key(__be32 address)
+{
+	return (__u64)address << 32 | bpf_htonl(0xffff0000);
 }
 
 enum source_verdict {
@@ -68,6 +74,51 @@ static __always_inline enum source_verdict source_charge(struct weir_set *set, _
 	way->key = key;
 	way->bucket = gcra_charge(0, now, 0, interval, tolerance);
 	return SOURCE_CONFORMS;
+}
+
+/* How long ago a source's bucket was touched, about; 0 if it is in debt. */
+static __always_inline __u64 source_idle(const struct weir_source *way, __u64 now, __u64 interval, __u64 tolerance)
+{
+	if (gcra_backlog(way->bucket, now, interval, tolerance))
+		return 0;
+	return (now - (way->bucket >> WEIR_COUNT_BITS)) & WEIR_TICK_MASK;
+}
+
+static __always_inline struct weir_source *source_find(struct weir_set *set, __u64 key)
+{
+#pragma unroll
+	for (int i = 0; i < WEIR_WAYS; i++) {
+		if (set->ways[i].key == key)
+			return &set->ways[i];
+	}
+	return NULL;
+}
+
+/* A source's entry, or that of the one that has been idle for longest, made its own. Not for a flood: spoofed sources would push
+ * out all others.
+ */
+static __always_inline struct weir_source *source_enter(struct weir_set *set, __u64 key, __u64 now, __u64 interval,
+							__u64 tolerance)
+{
+	struct weir_source *way = source_find(set, key);
+	__u64 longest = 0;
+
+	if (way)
+		return way;
+	way = &set->ways[0];
+#pragma unroll
+	for (int i = 0; i < WEIR_WAYS; i++) {
+		struct weir_source *w = &set->ways[i];
+		__u64 idle = w->key ? source_idle(w, now, interval, tolerance) : ~0ULL;
+
+		if (idle > longest) {
+			longest = idle;
+			way = w;
+		}
+	}
+	way->key = key;
+	way->bucket = now << WEIR_COUNT_BITS;
+	return way;
 }
 
 #endif

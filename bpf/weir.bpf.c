@@ -9,24 +9,16 @@
 #include "challenge.h"
 #include "control.h"
 #include "counters.h"
+#include "established.h"
 #include "lists.h"
 #include "parse.h"
 #include "sources.h"
+#include "syn.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Set by the loader before loading; the verifier removes what they rule out. */
-const volatile bool can_challenge; /* false where tc can't take what XDP promises, or the kernel lacks a helper */
+/* Set by the loader before loading; the verifier removes what it rules out. */
 const volatile bool bench_drop; /* benchmarks only: drops after all bookkeeping, to be compared with a bare XDP_DROP */
-
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 4096); /* sets; the loader sets a power of two */
-	__type(key, __u32);
-	__type(value, struct weir_set);
-} sources SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -34,63 +26,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct weir_info);
 } info SEC(".maps");
-
-const volatile __u32 set_mask = 4095;
-
-static __always_inline __u64 ipv4_key(__be32 address)
-{
-	return (__u64)address << 32 | bpf_htonl(0xffff0000);
-}
-
-static __always_inline struct outcome pass(enum weir_class class, enum weir_reason reason)
-{
-	return (struct outcome){ .class = class, .verdict = WEIR_VERDICT_PASS, .reason = reason };
-}
-
-/* What a budget says of a packet: beyond it enforce drops. */
-static __always_inline struct outcome by_budget(const struct weir_cpu *cpu, enum weir_class class, int reason)
-{
-	struct outcome o = pass(class, reason);
-
-	if (over_budget(reason))
-		o.verdict = cpu->enforcing ? WEIR_VERDICT_DROP : WEIR_VERDICT_WOULD_DROP;
-	return o;
-}
-
-static __always_inline struct outcome judge_syn(const struct weir_cpu *cpu, __u64 key, bool ipv6)
-{
-	__u32 index = source_hash(key, seed0, seed1) & set_mask;
-	struct weir_set *set = bpf_map_lookup_elem(&sources, &index);
-	struct outcome o = pass(WEIR_CLASS_SYN, WEIR_REASON_NONE);
-	int reason;
-
-	if (!set)
-		return o;
-	switch (source_charge(set, key, cpu->now, cpu->interval, cpu->tolerance)) {
-	case SOURCE_CONFORMS:
-		break;
-	case SOURCE_EXCEEDS:
-		return by_budget(cpu, WEIR_CLASS_SYN, WEIR_REASON_SOURCE_RATE);
-	case SOURCE_UNTRACKED:
-		o.reason = WEIR_REASON_UNTRACKED;
-		break;
-	}
-	if (has_budget(cpu, WEIR_CLASS_SYN)) {
-		reason = charge_budget(cpu, WEIR_CLASS_SYN, key, ipv6);
-		if (over_budget(reason))
-			return by_budget(cpu, WEIR_CLASS_SYN, reason);
-	}
-	return o;
-}
-
-struct packet {
-	__u64 offset; /* of the IP header in the frame */
-	__u64 key;    /* of the source */
-	bool ipv6;
-	bool ack;
-	bool discovery; /* ICMPv6 that finds neighbours: without it there is no IPv6 */
-	__be16 port;	/* TCP's destination */
-};
 
 /* Of RFC 4861; Linux doesn't export them. */
 #define ND_ROUTER_SOLICITATION 133
@@ -134,19 +69,18 @@ static __always_inline struct outcome classify(struct cursor *c, int proto, bool
 	return pass(WEIR_CLASS_OTHER, WEIR_REASON_NONE);
 }
 
-static __always_inline struct outcome judge_class(struct xdp_md *ctx, const struct weir_cpu *cpu, struct outcome o,
+static __always_inline struct outcome judge_class(struct xdp_md *ctx, struct weir_cpu *cpu, struct outcome o,
 						  const struct packet *p)
 {
 	switch (o.class) {
 	case WEIR_CLASS_SYN:
-		o = judge_syn(cpu, p->key, p->ipv6);
-		if (can_challenge && cpu->challenging && answer_syn(ctx, cpu, p->offset, p->ipv6))
-			o.verdict = WEIR_VERDICT_TX;
+		o = judge_syn(ctx, cpu, p);
 		break;
 	case WEIR_CLASS_TCP:
-		if (can_challenge && cpu->challenging && p->ack && forged_ack(ctx, cpu, p->offset, p->ipv6)) {
-			o.verdict = WEIR_VERDICT_DROP;
-			o.reason = WEIR_REASON_COOKIE;
+		if (can_challenge && cpu->challenging && p->ack) {
+			o.reason = judge_ack(ctx, cpu, p->offset, p->ipv6, p->key);
+			if (o.reason != WEIR_REASON_NONE)
+				o.verdict = WEIR_VERDICT_DROP;
 		}
 		break;
 	default:
@@ -166,7 +100,7 @@ static __always_inline struct outcome block(struct outcome o, const struct packe
 }
 
 /* Judges what is on a list. */
-static __always_inline struct outcome judge_listed(struct xdp_md *ctx, const struct weir_cpu *cpu, enum listed listed,
+static __always_inline struct outcome judge_listed(struct xdp_md *ctx, struct weir_cpu *cpu, enum listed listed,
 						   struct outcome o, const struct packet *p)
 {
 	if (o.reason == WEIR_REASON_MALFORMED)
@@ -184,7 +118,7 @@ static __always_inline struct outcome judge_listed(struct xdp_md *ctx, const str
 	return o;
 }
 
-static __always_inline struct outcome judge(struct xdp_md *ctx, const struct weir_cpu *cpu, struct cursor *c)
+static __always_inline struct outcome judge(struct xdp_md *ctx, struct weir_cpu *cpu, struct cursor *c)
 {
 	void *frame = c->pos;
 	int ethertype = parse_ethernet(c);

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -146,6 +147,9 @@ func (s setup) runSensor(ctx context.Context, ready func(), iface string, budget
 	if a.NoChallenge != nil {
 		log.Warn("SYNs can be limited here, not challenged", "err", a.NoChallenge)
 	}
+	if a.NoWatch != nil {
+		log.Warn("clients count as verified only once they were challenged", "err", a.NoWatch)
+	}
 	if a.Tier == datapath.TierGeneric {
 		log.Warn("the driver has no XDP: the kernel builds every packet before it is dropped, some ten times slower")
 	}
@@ -204,17 +208,26 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 	if err := cfg.Validate(); err != nil {
 		return part{}, fmt.Errorf("controller: %w", err)
 	}
+	log := s.log.With("component", "controller")
+	limiter, err := newXDPLimiter(s.cfg, budgets, iface, log)
+	if err != nil {
+		return part{}, err
+	}
 	return part{name: "controller", run: func(ctx context.Context, ready func()) error {
-		log := s.log.With("component", "controller")
 		client, err := s.connect("controller", nil)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		c, err := controller.New(cfg, client, newXDPLimiter(s.cfg, budgets, iface, log), cmd.OutOrStdout(), log)
+		c, err := controller.New(cfg, client, limiter, cmd.OutOrStdout(), log)
 		if err != nil {
 			return err
 		}
+		var arming sync.WaitGroup
+		defer arming.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		arming.Go(func() { limiter.arm(ctx) })
 		return c.Run(ctx, ready)
 	}}, nil
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -15,20 +17,35 @@ import (
 type xdpLimiter struct {
 	sw           *datapath.Switch
 	bpffs, iface string
-	challenge    datapath.Challenge
+	challenge    datapath.ChallengePolicy
 	budgets      datapath.Budgets
 	complaints   *console.Complaints
 }
 
-func newXDPLimiter(cfg *config.Config, budgets datapath.Budgets, iface string, log *slog.Logger) xdpLimiter {
-	l := xdpLimiter{
-		sw: datapath.NewSwitch(cfg.BPFFS, iface), bpffs: cfg.BPFFS, iface: iface, budgets: budgets,
+func newXDPLimiter(cfg *config.Config, budgets datapath.Budgets, iface string, log *slog.Logger) (xdpLimiter, error) {
+	challenge, err := challengeOf(cfg)
+	return xdpLimiter{
+		sw: datapath.NewSwitch(cfg.BPFFS, iface), bpffs: cfg.BPFFS, iface: iface, challenge: challenge, budgets: budgets,
 		complaints: &console.Complaints{Log: log, Every: time.Hour},
+	}, err
+}
+
+// challengeOf takes the policy from the configuration.
+func challengeOf(cfg *config.Config) (datapath.ChallengePolicy, error) {
+	p := datapath.ChallengePolicy{Unverified: datapath.Limit{Rate: cfg.Limit.UnverifiedRate, Burst: cfg.Limit.UnverifiedBurst}}
+	switch cfg.Limit.Challenge {
+	case "always":
+		p.When = datapath.ChallengeAlways
+	case "auto":
+		p.When = datapath.ChallengeAuto
+		if cfg.Limit.Autonomous {
+			p.Armed = cfg.Limit.Lease
+		}
 	}
-	if cfg.Limit.Challenge == "always" {
-		l.challenge = datapath.ChallengeAlways
+	if cfg.Limit.Autonomous && p.When != datapath.ChallengeAuto {
+		return p, fmt.Errorf("limit.autonomous with limit.challenge %s: only auto can act by itself", cfg.Limit.Challenge)
 	}
-	return l
+	return p, p.Validate()
 }
 
 // Enable limits first: that works everywhere. A challenge that can't be had is told and changes nothing else.
@@ -43,6 +60,25 @@ func (l xdpLimiter) Enable(limit datapath.Limit, lease time.Duration) error {
 		l.complaints.Warn(time.Now(), "SYNs are limited but not challenged", "err", err)
 	}
 	return nil
+}
+
+// arm lets the datapath challenge by itself for as long as the controller lives and a lease longer.
+func (l xdpLimiter) arm(ctx context.Context) {
+	if l.challenge.Armed == 0 {
+		return
+	}
+	every := time.NewTicker(min(l.challenge.Armed/4, time.Minute))
+	defer every.Stop()
+	for {
+		if err := l.sw.Challenge(l.challenge); err != nil {
+			l.complaints.Warn(time.Now(), "the datapath can't challenge by itself", "err", err)
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (l xdpLimiter) Disable() error { return l.sw.Disable() }
@@ -63,12 +99,20 @@ func (l xdpLimiter) State() (_ controller.State, err error) {
 		return controller.State{}, err
 	}
 	return controller.State{
-		On:    control.Enforcing(),
-		Limit: control.Limit,
-		Lease: control.Lease,
-		Dropped: counters.Total(datapath.VerdictDrop, datapath.ReasonSourceRate).Packets +
-			counters.Total(datapath.VerdictDrop, datapath.ReasonPrefixRate).Packets +
-			counters.Total(datapath.VerdictDrop, datapath.ReasonTotalRate).Packets +
-			counters.Total(datapath.VerdictTX, datapath.ReasonSourceRate).Packets, // answered instead
+		On:      control.Enforcing(),
+		Limit:   control.Limit,
+		Lease:   control.Lease,
+		Dropped: stopped(&counters),
 	}, nil
+}
+
+// stopped is what tells that a flood goes on: packets that were dropped, or answered for cause. Under the policy always every
+// customer's SYN is answered.
+func stopped(c *datapath.Counters) uint64 {
+	var n uint64
+	for _, reason := range []datapath.Reason{datapath.ReasonSourceRate, datapath.ReasonPrefixRate, datapath.ReasonTotalRate,
+		datapath.ReasonUnverified, datapath.ReasonCookie} {
+		n += c.Total(datapath.VerdictDrop, reason).Packets + c.Total(datapath.VerdictTX, reason).Packets
+	}
+	return n
 }

@@ -67,7 +67,11 @@ type Limit struct {
 	Rate      uint64 // SYNs per second
 	Burst     uint64 // SYNs
 	Lease     time.Duration
-	Challenge string // never or always
+	Challenge string // never, always or auto
+
+	UnverifiedRate  uint64 // SYNs per second of all sources without a completed handshake, for auto
+	UnverifiedBurst uint64 // SYNs
+	Autonomous      bool   // auto acts without limiting too
 }
 
 // Log is how to log.
@@ -88,7 +92,7 @@ func Default() *Config {
 		Broker:          Broker{URL: "tcp://127.0.0.1:1883"},
 		Listen:          Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
 		Sensor:          Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384},
-		Limit:           Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "never"},
+		Limit:           Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "auto", UnverifiedRate: 1000, UnverifiedBurst: 1000},
 		Monitor:         monitor.DefaultConfig(),
 		Log:             Log{Level: "info", Format: "auto"},
 	}

@@ -79,7 +79,8 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 	sources := int(old.maps[bpfMapSources].MaxEntries()) * ways
 	a.Adopted, a.Resized = true, sources != o.Sources
 
-	c := constants{seed: info.Seed, secret: info.Secret, sources: sources, challenge: old.acceptLink != nil}
+	c := constants{seed: info.Seed, secret: info.Secret, sources: sources, challenge: old.acceptLink != nil,
+		netns: p.netns}
 	objs, err := c.load(old.maps)
 	if err != nil {
 		return fmt.Errorf("adopt the datapath of %s: %w", p.iface, err)
@@ -88,6 +89,7 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 	if a.Upgraded, err = p.upgradeAll(old, objs); err != nil {
 		return err
 	}
+	a.NoWatch = p.watch(objs)
 	if a.Upgraded {
 		cString(info.Version[:], o.Version)
 		if err := old.maps[bpfMapInfo].Put(only, info); err != nil {

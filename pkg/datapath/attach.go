@@ -36,6 +36,7 @@ type Attachment struct {
 	Resized  bool // adopted although its table has another size than asked for
 
 	NoChallenge error // why SYNs can't be challenged; nil if they can, or if that was found out by an earlier start
+	NoWatch     error // why the handshakes that the kernel makes can't be seen; nil if they are
 }
 
 // Attach makes sure that the datapath runs on an interface, and pins it so that it outlives the process. One that is
@@ -76,7 +77,7 @@ func Attach(o Options) (*Attachment, error) {
 	case live:
 		err = a.adopt(p, o)
 	default:
-		a.NoChallenge, err = create(p, o)
+		err = a.create(p, o)
 	}
 	if err != nil {
 		return nil, err
@@ -111,13 +112,14 @@ func (p place) live() (bool, error) {
 
 // create loads, attaches and pins. What fails half way leaves nothing behind: pins are staged, and an unpinned link ends
 // with its file descriptor.
-func create(p place, o Options) (noChallenge, err error) {
-	c := constants{seed: newSeed(), secret: newSeed(), sources: o.Sources, challenge: true}
+func (a *Attachment) create(p place, o Options) (err error) {
+	c := constants{seed: newSeed(), secret: newSeed(), sources: o.Sources, challenge: true, netns: p.netns}
 	objs, accept, noChallenge := c.loadChallenge(p)
+	a.NoChallenge = noChallenge
 	if noChallenge != nil {
 		c.challenge = false
 		if objs, err = c.load(nil); err != nil {
-			return noChallenge, err
+			return err
 		}
 	}
 	defer func() { err = errors.Join(err, objs.Close()) }()
@@ -125,20 +127,24 @@ func create(p place, o Options) (noChallenge, err error) {
 		defer func() { err = errors.Join(err, accept.Close()) }()
 	}
 	if err := objs.prepare(c, o.Limit, o.Version, time.Now()); err != nil {
-		return noChallenge, err
+		return err
 	}
 	if err := writeBudgets(objs.Budgets, o.Budgets); err != nil {
-		return noChallenge, err
+		return err
 	}
 	l, prog, tier, err := attach(p, objs)
 	if err != nil {
-		return noChallenge, err
+		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	if err := noteTier(objs.Info, tier); err != nil {
-		return noChallenge, err
+		return err
 	}
-	return noChallenge, p.pin(objs, prog, l, accept)
+	if err := p.pin(objs, prog, l, accept); err != nil {
+		return err
+	}
+	a.NoWatch = p.watch(objs)
+	return nil
 }
 
 func noteTier(m *ebpf.Map, tier string) error {

@@ -62,11 +62,12 @@ func benchFlood(b *testing.B, mode string, sources uint32) {
 
 	pair.compare(b, gen, objs.Weir)
 	if mode == "challenge" {
+		reason := ReasonUnverified
 		memory, err := objs.Cpus.Memory()
 		must(b, err)
 		counted, err := (&Reader{cpus: objs.Cpus, counters: memory, scratch: make([]byte, memory.Size())}).sum()
 		must(b, err)
-		if got, all := counted.Total(VerdictTX, ReasonNone), counted.Offered(ClassSYN); got.Packets < all.Packets*9/10 {
+		if got, all := counted.Total(VerdictTX, reason), counted.Offered(ClassSYN); got.Packets < all.Packets*9/10 {
 			b.Errorf("%d of %d SYNs were answered", got.Packets, all.Packets)
 		}
 	}
@@ -153,7 +154,8 @@ func (p benchPair) challenge(b *testing.B, objs *bpfObjects) {
 	offer, err := readOffer()
 	must(b, err)
 	must(b, changeControl(objs.Control, func(raw *bpfWeirControl) {
-		raw.Challenge, raw.Offer = uint32(ChallengeAlways), offer
+		raw.Challenge, raw.Offer = uint32(ChallengeAuto), offer
+		raw.Unverified = DefaultUnverified.raw(uint64(time.Second))
 		copy(raw.Mac[:], p.to.HardwareAddr)
 	}))
 }

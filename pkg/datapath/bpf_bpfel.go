@@ -22,11 +22,11 @@ type bpfHandshake struct {
 }
 
 type bpfListener struct {
-	_          structs.HostLayout
-	Address    [2]uint64
-	Jiffy      uint64
-	Port       uint32
-	Challenged uint32
+	_       structs.HostLayout
+	Address [2]uint64
+	Jiffy   uint64
+	Port    uint32
+	Taker   uint32
 }
 
 type bpfWeirBudget struct {
@@ -58,6 +58,8 @@ type bpfWeirControl struct {
 	AcceptUntilNs uint64
 	Mac           [6]uint8
 	Offer         uint16
+	ArmedUntilNs  uint64
+	Unverified    bpfWeirRate
 }
 
 type bpfWeirCpu struct {
@@ -66,8 +68,10 @@ type bpfWeirCpu struct {
 	Now         uint64
 	Interval    uint64
 	Tolerance   uint64
-	Enforcing   uint32
-	Challenging uint32
+	Enforcing   uint16
+	Challenging uint16
+	Wary        uint16
+	Prolonged   uint16
 	Accepting   uint16
 	Budgeted    uint16
 	Epoch       uint32
@@ -152,6 +156,16 @@ type bpfWeirSet struct {
 	}
 }
 
+type bpfWeirSpoofing struct {
+	_          structs.HostLayout
+	Unverified uint64
+	Verified   uint64
+	UntilNs    uint64
+	SinceNs    uint64
+	Starts     uint64
+	Reserved   [3]uint64
+}
+
 type bpfWeirTotal struct {
 	_        structs.HostLayout
 	Arrival  uint64
@@ -162,29 +176,33 @@ type bpfWeirTotal struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapBudgetSets   = "budget_sets"
-	bpfMapBudgets      = "budgets"
-	bpfMapCeilings     = "ceilings"
-	bpfMapControl      = "control"
-	bpfMapCpus         = "cpus"
-	bpfMapHandshakes   = "handshakes"
-	bpfMapInfo         = "info"
-	bpfMapListControl  = "list_control"
-	bpfMapListEntries  = "list_entries"
-	bpfMapListeners    = "listeners"
-	bpfMapLists        = "lists"
-	bpfMapSources      = "sources"
-	bpfMapTotals       = "totals"
-	bpfProgWeir        = "weir"
-	bpfProgWeirAccept  = "weir_accept"
-	bpfProgWeirFrags   = "weir_frags"
-	bpfVarBenchDrop    = "bench_drop"
-	bpfVarCanChallenge = "can_challenge"
-	bpfVarSecret0      = "secret0"
-	bpfVarSecret1      = "secret1"
-	bpfVarSeed0        = "seed0"
-	bpfVarSeed1        = "seed1"
-	bpfVarSetMask      = "set_mask"
+	bpfMapBudgetSets       = "budget_sets"
+	bpfMapBudgets          = "budgets"
+	bpfMapCeilings         = "ceilings"
+	bpfMapControl          = "control"
+	bpfMapCpus             = "cpus"
+	bpfMapHandshakes       = "handshakes"
+	bpfMapInfo             = "info"
+	bpfMapListControl      = "list_control"
+	bpfMapListEntries      = "list_entries"
+	bpfMapListeners        = "listeners"
+	bpfMapLists            = "lists"
+	bpfMapSources          = "sources"
+	bpfMapSpoofing         = "spoofing"
+	bpfMapTotals           = "totals"
+	bpfMapVerified         = "verified"
+	bpfProgWeir            = "weir"
+	bpfProgWeirAccept      = "weir_accept"
+	bpfProgWeirEstablished = "weir_established"
+	bpfProgWeirFrags       = "weir_frags"
+	bpfVarBenchDrop        = "bench_drop"
+	bpfVarCanChallenge     = "can_challenge"
+	bpfVarNetns            = "netns"
+	bpfVarSecret0          = "secret0"
+	bpfVarSecret1          = "secret1"
+	bpfVarSeed0            = "seed0"
+	bpfVarSeed1            = "seed1"
+	bpfVarSetMask          = "set_mask"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -229,9 +247,10 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	Weir       *ebpf.ProgramSpec `ebpf:"weir"`
-	WeirAccept *ebpf.ProgramSpec `ebpf:"weir_accept"`
-	WeirFrags  *ebpf.ProgramSpec `ebpf:"weir_frags"`
+	Weir            *ebpf.ProgramSpec `ebpf:"weir"`
+	WeirAccept      *ebpf.ProgramSpec `ebpf:"weir_accept"`
+	WeirEstablished *ebpf.ProgramSpec `ebpf:"weir_established"`
+	WeirFrags       *ebpf.ProgramSpec `ebpf:"weir_frags"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -250,7 +269,9 @@ type bpfMapSpecs struct {
 	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
 	Lists       *ebpf.MapSpec `ebpf:"lists"`
 	Sources     *ebpf.MapSpec `ebpf:"sources"`
+	Spoofing    *ebpf.MapSpec `ebpf:"spoofing"`
 	Totals      *ebpf.MapSpec `ebpf:"totals"`
+	Verified    *ebpf.MapSpec `ebpf:"verified"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -259,6 +280,7 @@ type bpfMapSpecs struct {
 type bpfVariableSpecs struct {
 	BenchDrop    *ebpf.VariableSpec `ebpf:"bench_drop"`
 	CanChallenge *ebpf.VariableSpec `ebpf:"can_challenge"`
+	Netns        *ebpf.VariableSpec `ebpf:"netns"`
 	Secret0      *ebpf.VariableSpec `ebpf:"secret0"`
 	Secret1      *ebpf.VariableSpec `ebpf:"secret1"`
 	Seed0        *ebpf.VariableSpec `ebpf:"seed0"`
@@ -298,7 +320,9 @@ type bpfMaps struct {
 	Listeners   *ebpf.Map `ebpf:"listeners"`
 	Lists       *ebpf.Map `ebpf:"lists"`
 	Sources     *ebpf.Map `ebpf:"sources"`
+	Spoofing    *ebpf.Map `ebpf:"spoofing"`
 	Totals      *ebpf.Map `ebpf:"totals"`
+	Verified    *ebpf.Map `ebpf:"verified"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -315,7 +339,9 @@ func (m *bpfMaps) Close() error {
 		m.Listeners,
 		m.Lists,
 		m.Sources,
+		m.Spoofing,
 		m.Totals,
+		m.Verified,
 	)
 }
 
@@ -325,6 +351,7 @@ func (m *bpfMaps) Close() error {
 type bpfVariables struct {
 	BenchDrop    *ebpf.Variable `ebpf:"bench_drop"`
 	CanChallenge *ebpf.Variable `ebpf:"can_challenge"`
+	Netns        *ebpf.Variable `ebpf:"netns"`
 	Secret0      *ebpf.Variable `ebpf:"secret0"`
 	Secret1      *ebpf.Variable `ebpf:"secret1"`
 	Seed0        *ebpf.Variable `ebpf:"seed0"`
@@ -336,15 +363,17 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	Weir       *ebpf.Program `ebpf:"weir"`
-	WeirAccept *ebpf.Program `ebpf:"weir_accept"`
-	WeirFrags  *ebpf.Program `ebpf:"weir_frags"`
+	Weir            *ebpf.Program `ebpf:"weir"`
+	WeirAccept      *ebpf.Program `ebpf:"weir_accept"`
+	WeirEstablished *ebpf.Program `ebpf:"weir_established"`
+	WeirFrags       *ebpf.Program `ebpf:"weir_frags"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.Weir,
 		p.WeirAccept,
+		p.WeirEstablished,
 		p.WeirFrags,
 	)
 }

@@ -15,17 +15,40 @@ import (
 // cookieGrace is how long final ACKs are accepted after the last challenge: a cookie lives no shorter.
 const cookieGrace = time.Minute
 
-// Challenge chooses when SYNs to a listener are answered by cookies. It acts as Enable does: only while the mode is enforce
-// and the lease lasts. It reads the calling thread's network namespace for what SYN-ACKs may offer, and wraps ErrNoChallenge
-// where kernel, interface or settings rule it out.
-func (s *Switch) Challenge(c Challenge) error {
-	if c > ChallengeAlways {
-		return fmt.Errorf("challenge policy %d: give never or always", c)
+// DefaultUnverified is what starts ChallengeAuto: a bank's busiest morning brings fewer new customers a second, and a flood of
+// 100,000 SYNs a second is recognised within 10 ms.
+var DefaultUnverified = Limit{Rate: 1000, Burst: 1000}
+
+// Validate names what is wrong.
+func (p ChallengePolicy) Validate() error {
+	switch {
+	case p.When > ChallengeAuto:
+		return fmt.Errorf("challenge policy %d: give never, always or auto", p.When)
+	case p.When != ChallengeAuto && p.Armed != 0:
+		return errors.New("only the challenge policy auto can act by itself")
+	case p.Armed < 0 || p.Armed > MaxLease:
+		return fmt.Errorf("lease of %v: give a time up to %v", p.Armed, MaxLease)
+	case p.When == ChallengeNever:
+		return nil
 	}
-	if c == ChallengeNever {
+	if err := p.Unverified.within(MaxTotalRate, MaxTotalBurst); err != nil {
+		return fmt.Errorf("SYNs of unverified sources: %w", err)
+	}
+	return nil
+}
+
+// Challenge chooses when SYNs to a listener are answered by cookies. It acts as Enable does: only while the mode is enforce
+// and the lease lasts, or while it is armed. It reads the calling thread's network namespace for what SYN-ACKs may offer, and
+// wraps ErrNoChallenge where kernel, interface or settings rule it out.
+func (s *Switch) Challenge(policy ChallengePolicy) error {
+	if err := policy.Validate(); err != nil {
+		return err
+	}
+	if policy.When == ChallengeNever {
 		return s.change(func(raw *bpfWeirControl) {
+			raw.ArmedUntilNs = 0
 			raw.endAccept(monotonicNow())
-			raw.Challenge = uint32(c)
+			raw.Challenge = uint32(ChallengeNever)
 		})
 	}
 	p, err := locate(s.bpffs, s.iface)
@@ -48,7 +71,12 @@ func (s *Switch) Challenge(c Challenge) error {
 				ErrNoChallenge, p.iface))
 			return
 		}
-		raw.Challenge = uint32(c)
+		raw.Challenge = uint32(policy.When)
+		raw.Unverified = policy.Unverified.raw(uint64(time.Second))
+		raw.ArmedUntilNs = 0
+		if policy.Armed > 0 {
+			raw.ArmedUntilNs = monotonicNow() + uint64(policy.Armed)
+		}
 		raw.Offer = offer
 		copy(raw.Mac[:], iface.HardwareAddr)
 		raw.accept()
@@ -58,14 +86,21 @@ func (s *Switch) Challenge(c Challenge) error {
 
 // accept lets final ACKs open connections for as long as the datapath may challenge, and a while longer.
 func (raw *bpfWeirControl) accept() {
-	if raw.Challenge != uint32(ChallengeNever) && raw.Mode == modeEnforce {
-		raw.AcceptUntilNs = raw.UntilNs + uint64(cookieGrace)
+	if raw.Challenge == uint32(ChallengeNever) {
+		return
+	}
+	var until uint64
+	if raw.Mode == modeEnforce {
+		until = raw.UntilNs
+	}
+	if until = max(until, raw.ArmedUntilNs); until > 0 {
+		raw.AcceptUntilNs = until + uint64(cookieGrace)
 	}
 }
 
 // endAccept cuts that short once the challenge ends.
 func (raw *bpfWeirControl) endAccept(now uint64) {
-	raw.AcceptUntilNs = min(raw.AcceptUntilNs, now+uint64(cookieGrace))
+	raw.AcceptUntilNs = min(raw.AcceptUntilNs, max(now, raw.ArmedUntilNs)+uint64(cookieGrace))
 }
 
 // canChallenge tells whether there is a tc program beside XDP's.

@@ -14,7 +14,9 @@ import (
 )
 
 func (s *stage) challenge(c Challenge) (err error) {
-	s.host.Do(s.t, func() { err = NewSwitch(s.opts.BPFFS, s.opts.Interface).Challenge(c) })
+	s.host.Do(s.t, func() {
+		err = NewSwitch(s.opts.BPFFS, s.opts.Interface).Challenge(ChallengePolicy{When: c, Unverified: DefaultUnverified})
+	})
 	return err
 }
 

@@ -51,11 +51,19 @@ func newChallenged(t *testing.T) *challenged {
 
 func (b *challenged) set(c Challenge) {
 	b.t.Helper()
-	b.Bank.Do(b.t, func() {
-		s := NewSwitch(b.opts.BPFFS, b.opts.Interface)
-		must(b.t, s.Enable(DefaultLimit, time.Hour))
-		must(b.t, s.Challenge(c))
-	})
+	b.enable(Limit{Rate: 10_000, Burst: 10_000}) // all clients share one address
+	b.policy(ChallengePolicy{When: c, Unverified: DefaultUnverified})
+}
+
+func (b *challenged) enable(l Limit) {
+	b.t.Helper()
+	b.Bank.Do(b.t, func() { must(b.t, NewSwitch(b.opts.BPFFS, b.opts.Interface).Enable(l, time.Hour)) })
+	settle()
+}
+
+func (b *challenged) policy(p ChallengePolicy) {
+	b.t.Helper()
+	b.Bank.Do(b.t, func() { must(b.t, NewSwitch(b.opts.BPFFS, b.opts.Interface).Challenge(p)) })
 	settle()
 }
 
@@ -114,7 +122,11 @@ func roundTrip(t *testing.T, c net.Conn) {
 func (b *challenged) txs() uint64 {
 	c, err := b.a.Counters()
 	must(b.t, err)
-	return c[ClassSYN][VerdictTX][ReasonNone].Packets + c[ClassSYN][VerdictTX][ReasonSourceRate].Packets
+	var n uint64
+	for _, count := range c[ClassSYN][VerdictTX] {
+		n += count.Packets
+	}
+	return n
 }
 
 func (b *challenged) cookies() Cookies {

@@ -27,16 +27,14 @@ func validateSources(n int) error {
 	return nil
 }
 
-// tcxNext leaves the packet to whoever comes next.
-const tcxNext = -1
-
 // constants are what the verifier sees as fixed. A program over existing maps needs those that the maps were made for.
 type constants struct {
 	seed      [2]uint64
 	secret    [2]uint64 // of the cookies
 	sources   int
-	challenge bool // load what it takes to challenge
-	benchDrop bool // for benchmarks: see bench_drop in bpf/weir.bpf.c
+	challenge bool   // load what it takes to challenge
+	netns     uint32 // whose connections to watch, by the tracepoint; 0 for none
+	benchDrop bool   // for benchmarks: see bench_drop in bpf/weir.bpf.c
 }
 
 func newSeed() (seed [2]uint64) {
@@ -58,11 +56,12 @@ func (c constants) spec() (*ebpf.CollectionSpec, error) {
 	sets := uint32(c.sources / ways)
 	spec.Maps[bpfMapCpus].MaxEntries = uint32(cpus)
 	spec.Maps[bpfMapSources].MaxEntries = sets
+	spec.Maps[bpfMapVerified].MaxEntries = sets
 	if !c.challenge {
-		// Kernels that lack what the program needs, Linux 6.9 at least, must load the others all the same.
-		p := spec.Programs[bpfProgWeirAccept]
-		p.Instructions = asm.Instructions{asm.Mov.Imm(asm.R0, tcxNext), asm.Return()}
-		p.AttachType = ebpf.AttachNone // older kernels refuse tcx's
+		leaveOut(spec.Programs[bpfProgWeirAccept])
+	}
+	if c.netns == 0 {
+		leaveOut(spec.Programs[bpfProgWeirEstablished])
 	}
 	var vars bpfVariableSpecs
 	if err := spec.Assign(&vars); err != nil {
@@ -76,11 +75,28 @@ func (c constants) spec() (*ebpf.CollectionSpec, error) {
 		vars.Secret0.Set(c.secret[0]),
 		vars.Secret1.Set(c.secret[1]),
 		vars.CanChallenge.Set(c.challenge),
+		vars.Netns.Set(c.netns),
 	)
 }
 
-// load loads the programs over maps, or over new ones where maps is nil.
+// leaveOut makes a program that any kernel loads of one that it may lack something for. It is never attached.
+func leaveOut(p *ebpf.ProgramSpec) {
+	p.Type, p.AttachType, p.AttachTo = ebpf.SocketFilter, ebpf.AttachNone, ""
+	p.Instructions = asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}
+}
+
+// load loads the programs over maps, or over new ones where maps is nil. Without the tracepoint if that is what can't be
+// loaded: kernels without BTF for it, or privilege without CAP_PERFMON.
 func (c constants) load(maps map[string]*ebpf.Map) (*bpfObjects, error) {
+	objs, err := c.loadAll(maps)
+	if err != nil && c.netns != 0 {
+		c.netns = 0
+		objs, err = c.loadAll(maps)
+	}
+	return objs, err
+}
+
+func (c constants) loadAll(maps map[string]*ebpf.Map) (*bpfObjects, error) {
 	// Kernels before 5.11 charge maps to RLIMIT_MEMLOCK. Where it can't be raised the load itself tells whether it had to.
 	_ = rlimit.RemoveMemlock()
 	spec, err := c.spec()

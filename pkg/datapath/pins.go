@@ -30,6 +30,9 @@ const (
 	// Of the tc program; absent where the challenge isn't available.
 	pinAcceptLink = "accept-link"
 	pinAccept     = "accept"
+
+	// Of the tracepoint; absent where the kernel has none.
+	pinEstablishedLink = "established-link"
 )
 
 // pinned are the maps that outlive the process, by the names of their pins.
@@ -44,6 +47,9 @@ func (m *bpfMaps) pinned() map[string]*ebpf.Map {
 		bpfMapLists:       m.Lists,
 		bpfMapListControl: m.ListControl,
 		bpfMapListEntries: m.ListEntries,
+
+		bpfMapVerified: m.Verified,
+		bpfMapSpoofing: m.Spoofing,
 	}
 }
 
@@ -52,6 +58,7 @@ type place struct {
 	bpffs   string
 	iface   string
 	ifindex int
+	netns   uint32 // its inode
 	key     string // <netns inode>-<interface index>
 }
 
@@ -68,7 +75,9 @@ func locate(bpffs, iface string) (place, error) {
 	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
 		return place{}, fmt.Errorf("find the network namespace: %w: is /proc mounted?", err)
 	}
-	return place{bpffs: bpffs, iface: iface, ifindex: i.Index, key: fmt.Sprintf("%d-%d", st.Ino, i.Index)}, nil
+	return place{
+		bpffs: bpffs, iface: iface, ifindex: i.Index, netns: uint32(st.Ino), key: fmt.Sprintf("%d-%d", st.Ino, i.Index),
+	}, nil
 }
 
 func others() string {

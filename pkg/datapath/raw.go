@@ -49,7 +49,21 @@ func (raw bpfWeirControl) decode(now uint64) Control {
 	if c.Enforce && raw.UntilNs > now {
 		c.Lease = time.Duration(raw.UntilNs - now)
 	}
+	if raw.ArmedUntilNs > now {
+		c.Armed = time.Duration(raw.ArmedUntilNs - now)
+	}
+	c.Unverified = Limit{Rate: uint64(raw.Unverified.Rate), Burst: uint64(raw.Unverified.Burst)}
+	c.Challenging = c.Challenge == ChallengeAlways && c.Enforcing()
 	return c
+}
+
+// note adds what auto has decided.
+func (c *Control) note(auto bpfWeirSpoofing, now uint64) {
+	c.ChallengeStarts = auto.Starts
+	if c.Challenge == ChallengeAuto && (c.Enforcing() || c.Armed > 0) && auto.UntilNs > now {
+		c.Challenging = true
+		c.ChallengingFor = time.Duration(now - min(auto.SinceNs, now))
+	}
 }
 
 // set puts a limit in, in the kernel's units.

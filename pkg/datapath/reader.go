@@ -36,7 +36,11 @@ type Reader struct {
 	info    *ebpf.Map
 	cpus    *ebpf.Map
 	sources *ebpf.Map
-	link    link.Link
+
+	verified *ebpf.Map
+	spoofing *ebpf.Map
+
+	link link.Link
 
 	counters *ebpf.Memory
 	talkers  *talkers // nil until asked for
@@ -69,7 +73,8 @@ func openReader(p place) (_ *Reader, err error) {
 		opts *ebpf.LoadPinOptions
 	}{
 		{&r.control, bpfMapControl, readOnly}, {&r.budgets, bpfMapBudgets, readOnly}, {&r.info, bpfMapInfo, readOnly},
-		{&r.cpus, bpfMapCpus, nil}, {&r.sources, bpfMapSources, nil},
+		{&r.cpus, bpfMapCpus, nil}, {&r.sources, bpfMapSources, nil}, {&r.verified, bpfMapVerified, nil},
+		{&r.spoofing, bpfMapSpoofing, readOnly},
 	} {
 		if *m.to, err = ebpf.LoadPinnedMap(filepath.Join(p.dir(), m.name), m.opts); err != nil {
 			return nil, err
@@ -88,7 +93,7 @@ func openReader(p place) (_ *Reader, err error) {
 // Close lets go of the maps; the datapath stays.
 func (r *Reader) Close() error {
 	var errs []error
-	for _, m := range []*ebpf.Map{r.control, r.budgets, r.info, r.cpus, r.sources} {
+	for _, m := range []*ebpf.Map{r.control, r.budgets, r.info, r.cpus, r.sources, r.verified, r.spoofing} {
 		if m != nil {
 			errs = append(errs, m.Close())
 		}
@@ -174,7 +179,17 @@ func (r *Reader) Cookies() (Cookies, error) {
 // Control returns the state of the control map.
 func (r *Reader) Control() (Control, error) {
 	raw, err := readControl(r.control)
-	return raw.decode(monotonicNow()), err
+	if err != nil {
+		return Control{}, err
+	}
+	var auto bpfWeirSpoofing
+	if err := r.spoofing.Lookup(only, &auto); err != nil {
+		return Control{}, fmt.Errorf("read the spoofing map: %w", err)
+	}
+	now := monotonicNow()
+	c := raw.decode(now)
+	c.note(auto, now)
+	return c, nil
 }
 
 // TopSources returns the n sources with the highest SYN rate since the last call, highest first; sources idle since then

@@ -76,7 +76,20 @@ type Challenge uint8
 const (
 	ChallengeNever  Challenge = iota
 	ChallengeAlways           // every SYN, whatever its source's rate
+	ChallengeAuto             // while too many SYNs come from sources that have completed no handshake
 )
+
+// ChallengePolicy is when and by whose decision to challenge.
+type ChallengePolicy struct {
+	When Challenge
+
+	// Unverified is what all sources without a completed handshake may send together, SYNs per second and at once, before
+	// ChallengeAuto begins. It ends some seconds after they send less than half of it.
+	Unverified Limit
+
+	// Armed is how long ChallengeAuto may act in observe mode too; 0 for not at all.
+	Armed time.Duration
+}
 
 // Cookies tell what became of the final ACKs of challenged connections.
 type Cookies struct {
@@ -93,6 +106,12 @@ type Control struct {
 	Limit      Limit         // per source
 	Lease      time.Duration // left until enforcement ends by itself; 0 when it has
 	Generation uint64        // rises with every change
+
+	Unverified      Limit         // what starts ChallengeAuto
+	Armed           time.Duration // left until ChallengeAuto acts in enforce mode only
+	Challenging     bool          // SYNs to listeners are answered by cookies now
+	ChallengingFor  time.Duration // by ChallengeAuto, since it began; 0 when it isn't
+	ChallengeStarts uint64        // how often ChallengeAuto has begun
 }
 
 // Enforcing tells whether packets are dropped now.

@@ -37,6 +37,8 @@ func (c Config) network(o observation) wire.Network {
 		Drops:                byReason(&o.counted, datapath.VerdictDrop),
 		WouldDrop:            byReason(&o.counted, datapath.VerdictWouldDrop),
 		Challenged:           byReason(&o.counted, datapath.VerdictTX),
+		Challenging:          o.control.Challenging,
+		ChallengeStarts:      o.control.ChallengeStarts,
 	}
 	if o.control.Enforcing() {
 		n.Mode = wire.ModeEnforce

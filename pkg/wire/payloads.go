@@ -33,6 +33,8 @@ type Network struct {
 	Drops           map[string]uint64 `json:"drops,omitempty"`            // packets dropped, by reason
 	WouldDrop       map[string]uint64 `json:"would_drop,omitempty"`       // packets that enforce mode would have dropped, by reason
 	Challenged      map[string]uint64 `json:"challenged,omitempty"`       // packets answered by a SYN cookie, by what spoke against them
+	Challenging     bool              `json:"challenging,omitempty"`      // SYNs to listeners are answered by SYN cookies now
+	ChallengeStarts uint64            `json:"challenge_starts,omitempty"` // how often they began to be by themselves, since counting began
 	TopSources      []Source          `json:"top_sources,omitempty"`      // by SYN rate, highest first
 	TCP             *TCPHealth        `json:"tcp,omitempty"`
 }

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Who is real. A source that completes a handshake has proven that it receives what is sent to it, and is entered into a
+ * table of its own; a SYN proves nothing and leaves no trace there. When too many SYNs come from sources that have proven
+ * nothing, auto begins to challenge: within the packet that is one too many, without waiting for user space.
+ *
+ * What is shared between CPUs is only written for packets that conform: a flood reads it.
+ */
+#ifndef WEIR_SPOOFING_H
+#define WEIR_SPOOFING_H
+
+#include <stdbool.h>
+
+#include "budgets.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 4096); /* sets; the loader sets a power of two */
+	__type(key, __u32);
+	__type(value, struct weir_set);
+} verified SEC(".maps");
+
+const volatile __u32 set_mask = 4095;
+
+/* How long a handshake counts. Addresses are given to others; a bank's customers come back within a session. */
+#define VERIFIED_TICKS (3600ULL * 1000000000 >> WEIR_TICK_SHIFT)
+
+/* How long auto goes on after the rate has fallen below half of what started it: floods pause for a moment. */
+#define CHALLENGE_HOLD_NS 10000000000ULL
+
+static __always_inline struct weir_set *verified_set(__u64 key)
+{
+	__u32 index = source_hash(key, seed0, seed1) & set_mask;
+
+	return bpf_map_lookup_elem(&verified, &index);
+}
+
+/* Tells whether a source's completed handshake is still worth something. An entry that was idle for 78 hours, as long as ticks
+ * go round, is taken for a fresh one for an hour more.
+ */
+static __always_inline bool is_verified(const struct weir_source *way, const struct weir_cpu *cpu)
+{
+	return source_idle(way, cpu->now, cpu->interval, cpu->tolerance) < VERIFIED_TICKS;
+}
+
+/* Charges a source for the handshake that it has just completed by a cookie. It can't be spoofed, so this is where a source is
+ * held to its rate while it is challenged; a client whose ACK is dropped sends it again with its data.
+ */
+static __always_inline bool verify_source(const struct weir_cpu *cpu, __u64 key)
+{
+	struct weir_set *set = verified_set(key);
+	struct weir_source *way;
+	__u64 backlog;
+
+	if (!set)
+		return true;
+	way = source_enter(set, key, cpu->now, cpu->interval, cpu->tolerance);
+	backlog = gcra_backlog(way->bucket, cpu->now, cpu->interval, cpu->tolerance);
+	way->bucket = gcra_charge(way->bucket, cpu->now, backlog, cpu->interval, cpu->tolerance);
+	return backlog <= cpu->tolerance;
+}
+
+/* What a verified source's SYN does while others are challenged: it passes within the source's own rate, and within what all
+ * verified sources together may send, since their addresses can be spoofed like any others.
+ */
+static __always_inline int charge_verified(const struct weir_cpu *cpu, struct weir_source *way, struct weir_spoofing *state,
+					   const struct weir_rate *rate, __u64 now_ns)
+{
+	__u64 backlog = gcra_backlog(way->bucket, cpu->now, cpu->interval, cpu->tolerance);
+
+	if (backlog > cpu->tolerance)
+		return WEIR_REASON_SOURCE_RATE;
+	if (!total_charge(&state->verified, rate, now_ns))
+		return WEIR_REASON_TOTAL_RATE;
+	way->bucket = gcra_charge(way->bucket, cpu->now, backlog, cpu->interval, cpu->tolerance);
+	return WEIR_REASON_NONE;
+}
+
+/* Begins the challenge, or prolongs it once a jiffy. Other CPUs learn of it at their next jiffy. */
+static __always_inline void challenge_on(struct weir_cpu *cpu, struct weir_spoofing *state)
+{
+	__u64 now_ns;
+
+	if (cpu->challenging && cpu->prolonged == (__u16)cpu->jiffy)
+		return;
+	cpu->challenging = true;
+	cpu->accepting = true;
+	cpu->prolonged = cpu->jiffy;
+	now_ns = bpf_ktime_get_ns();
+	if (state->until_ns < now_ns) {
+		state->since_ns = now_ns;
+		state->starts++;
+	}
+	state->until_ns = now_ns + CHALLENGE_HOLD_NS;
+}
+
+/* Judges a SYN that its source may send: an enum weir_reason that speaks for a challenge, or WEIR_REASON_NONE. Under always
+ * it tells only whether a flood goes on.
+ */
+__noinline int suspect(struct weir_cpu *cpu, __u64 key)
+{
+	struct weir_spoofing *state;
+	struct weir_source *way;
+	struct weir_control *ctl;
+	struct weir_set *set;
+	struct weir_rate rate;
+	__u64 now_ns;
+	__u32 zero = 0;
+
+	ctl = bpf_map_lookup_elem(&control, &zero);
+	state = bpf_map_lookup_elem(&spoofing, &zero);
+	if (!cpu || !ctl || !state)
+		return WEIR_REASON_NONE;
+	now_ns = cpu->now << WEIR_TICK_SHIFT;
+	rate = ctl->unverified;
+	if (!cpu->wary)
+		return total_charge(&state->unverified, &rate, now_ns) ? WEIR_REASON_NONE : WEIR_REASON_UNVERIFIED;
+	set = verified_set(key);
+	if (!set)
+		return WEIR_REASON_NONE;
+	way = source_find(set, key);
+	if (way && is_verified(way, cpu))
+		return cpu->challenging ? charge_verified(cpu, way, state, &rate, now_ns) : WEIR_REASON_NONE;
+	if (cpu->challenging)
+		rate.interval *= 2;
+	if (total_charge(&state->unverified, &rate, now_ns))
+		return cpu->challenging ? WEIR_REASON_UNVERIFIED : WEIR_REASON_NONE;
+	challenge_on(cpu, state);
+	return WEIR_REASON_UNVERIFIED;
+}
+
+#endif

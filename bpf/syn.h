@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What becomes of a SYN: limited by its source and by the budgets, or challenged. */
+#ifndef WEIR_SYN_H
+#define WEIR_SYN_H
+
+#include "budgets.h"
+#include "challenge.h"
+#include "spoofing.h"
+
+/* Set by the loader; false where tc can't take what XDP promises, or the kernel lacks a helper. */
+const volatile bool can_challenge;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 4096); /* sets; the loader sets a power of two */
+	__type(key, __u32);
+	__type(value, struct weir_set);
+} sources SEC(".maps");
+
+struct packet {
+	__u64 offset; /* of the IP header in the frame */
+	__u64 key;    /* of the source */
+	bool ipv6;
+	bool ack;
+	bool discovery; /* ICMPv6 that finds neighbours: without it there is no IPv6 */
+	__be16 port;	/* TCP's destination */
+};
+
+static __always_inline struct outcome pass(enum weir_class class, enum weir_reason reason)
+{
+	return (struct outcome){ .class = class, .verdict = WEIR_VERDICT_PASS, .reason = reason };
+}
+
+/* What a budget says of a packet: beyond it enforce drops. */
+static __always_inline struct outcome by_budget(const struct weir_cpu *cpu, enum weir_class class, int reason)
+{
+	struct outcome o = pass(class, reason);
+
+	if (over_budget(reason))
+		o.verdict = cpu->enforcing ? WEIR_VERDICT_DROP : WEIR_VERDICT_WOULD_DROP;
+	return o;
+}
+
+/* What a SYN may by its source and by the budgets. */
+static __always_inline struct outcome limit_syn(const struct weir_cpu *cpu, __u64 key, bool ipv6)
+{
+	__u32 index = source_hash(key, seed0, seed1) & set_mask;
+	struct weir_set *set = bpf_map_lookup_elem(&sources, &index);
+	struct outcome o = pass(WEIR_CLASS_SYN, WEIR_REASON_NONE);
+	int reason;
+
+	if (!set)
+		return o;
+	switch (source_charge(set, key, cpu->now, cpu->interval, cpu->tolerance)) {
+	case SOURCE_CONFORMS:
+		break;
+	case SOURCE_EXCEEDS:
+		return by_budget(cpu, WEIR_CLASS_SYN, WEIR_REASON_SOURCE_RATE);
+	case SOURCE_UNTRACKED:
+		o.reason = WEIR_REASON_UNTRACKED;
+		break;
+	}
+	if (has_budget(cpu, WEIR_CLASS_SYN)) {
+		reason = charge_budget(cpu, WEIR_CLASS_SYN, key, ipv6);
+		if (over_budget(reason))
+			return by_budget(cpu, WEIR_CLASS_SYN, reason);
+	}
+	return o;
+}
+
+/* A SYN that is answered by a cookie is charged to nobody: its source may be anybody's. */
+static __always_inline struct outcome challenge_syn(struct xdp_md *ctx, struct weir_cpu *cpu, const struct packet *p, int reason)
+{
+	struct outcome o = pass(WEIR_CLASS_SYN, reason);
+
+	switch (answer_syn(ctx, cpu, p->offset, p->ipv6)) {
+	case ANSWER_SENT:
+		o.verdict = WEIR_VERDICT_TX;
+		return o;
+	case ANSWER_NOBODY: /* to a port that nobody listens on */
+		if (reason == WEIR_REASON_UNVERIFIED) {
+			o.verdict = cpu->enforcing ? WEIR_VERDICT_DROP : WEIR_VERDICT_WOULD_DROP;
+			return o;
+		}
+	}
+	return limit_syn(cpu, p->key, p->ipv6);
+}
+
+static __always_inline struct outcome judge_syn(struct xdp_md *ctx, struct weir_cpu *cpu, const struct packet *p)
+{
+	struct outcome o = pass(WEIR_CLASS_SYN, WEIR_REASON_NONE);
+	int reason;
+
+	if (!can_challenge || !(cpu->challenging || cpu->wary))
+		return limit_syn(cpu, p->key, p->ipv6);
+	if (!cpu->challenging) {
+		o = limit_syn(cpu, p->key, p->ipv6);
+		if (o.verdict != WEIR_VERDICT_PASS)
+			return o;
+	}
+	reason = suspect(cpu, p->key);
+	if (reason == WEIR_REASON_NONE && cpu->wary)
+		return o;
+	return challenge_syn(ctx, cpu, p, reason);
+}
+
+#endif

@@ -1,0 +1,68 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// errNoTracepoint is for kernels without BTF or the tracepoint inet_sock_set_state, and for privilege without CAP_PERFMON.
+var errNoTracepoint = errors.New("the tracepoint of sockets' states can't be used")
+
+// watch attaches and pins the program that sees which sources complete handshakes with the kernel, unless the same one is
+// there already. Nothing depends on it: without it sources are known once they were challenged.
+func (p place) watch(objs *bpfObjects) error {
+	if objs.WeirEstablished.Type() != ebpf.Tracing {
+		return errNoTracepoint
+	}
+	pin := filepath.Join(p.dir(), pinEstablishedLink)
+	if same, err := watchedBy(pin, objs.WeirEstablished); err != nil || same {
+		return err
+	}
+	next := pin + "-next"
+	if err := os.RemoveAll(next); err != nil {
+		return fmt.Errorf("clear what an interrupted upgrade left: %w", err)
+	}
+	l, err := link.AttachTracing(link.TracingOptions{Program: objs.WeirEstablished})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoTracepoint, err)
+	}
+	if err := l.Pin(next); err != nil {
+		return errors.Join(fmt.Errorf("pin the tracepoint's link: %w", err), l.Close())
+	}
+	return errors.Join(os.Rename(next, pin), l.Close())
+}
+
+// watchedBy tells whether the pinned link runs a program of the same instructions.
+func watchedBy(pin string, prog *ebpf.Program) (same bool, err error) {
+	l, err := link.LoadPinnedLink(pin, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open the tracepoint's link: %w", err)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	info, err := l.Info()
+	if err != nil {
+		return false, fmt.Errorf("query the tracepoint's link: %w", err)
+	}
+	running, err := ebpf.NewProgramFromID(info.Program)
+	if err != nil {
+		return false, fmt.Errorf("query the tracepoint's program: %w", err)
+	}
+	defer func() { err = errors.Join(err, running.Close()) }()
+	was, err := running.Info()
+	if err != nil {
+		return false, fmt.Errorf("query the tracepoint's program: %w", err)
+	}
+	is, err := prog.Info()
+	if err != nil {
+		return false, fmt.Errorf("query the new program: %w", err)
+	}
+	return was.Tag == is.Tag, nil
+}
