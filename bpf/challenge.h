@@ -251,8 +251,10 @@ static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const vo
 	return cookie_check(flow, k, o->timestamps, cpu->epoch, cpu->other_epoch, secret0, secret1);
 }
 
+#define ACK_PROVEN (-1)
+
 /* Judges a segment with ACK: an enum weir_reason to drop it for if it pretends to end a handshake that never was, or ends one
- * too many of its source; else WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
+ * too many of its source; ACK_PROVEN if it ends one, or comes with what does; else WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
  */
 __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
@@ -277,9 +279,9 @@ __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 o
 	tuple = tuple_hash(&flow);
 	h = handshake_of(tuple);
 	if (!h)
-		return valid ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
+		return valid ? ACK_PROVEN : WEIR_REASON_COOKIE;
 	if (recent(h, tuple, h->proven, cpu->jiffy))
-		return WEIR_REASON_NONE; /* data behind the ACK */
+		return ACK_PROVEN; /* data behind the ACK */
 	if (!valid)
 		return WEIR_REASON_COOKIE;
 	if (!verify_source(cpu, key))
@@ -288,7 +290,7 @@ __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 o
 		h->opened = h->ended = 0;
 	h->tuple = tuple;
 	h->proven = cpu->jiffy;
-	return WEIR_REASON_NONE;
+	return ACK_PROVEN;
 }
 
 #endif

@@ -25,7 +25,9 @@
 #define MAX_EXTENSION_HEADERS 8
 
 #define IP_OFFSET_MASK 0x1fff
+#define IP_MORE 0x2000
 #define IP6_OFFSET_MASK 0xfff8
+#define IP6_MORE 0x0001
 
 struct vlan_header {
 	__be16 tci;
@@ -50,6 +52,29 @@ struct cursor {
 	void *end;
 };
 
+/* What part of its datagram a packet is. */
+struct fragment {
+	__be32 id;
+	bool first; /* others follow */
+	bool later; /* others came before: it holds no transport header */
+	__u8 bytes; /* behind the IP headers, 255 at most; set for the first */
+};
+
+static __always_inline __u8 few_bytes(__s32 n)
+{
+	return n < 0 ? 0 : n > 255 ? 255 : n;
+}
+
+/* Between two places of a packet. The barriers keep clang from subtracting 32 bits of pointers, which the verifier refuses. */
+static __always_inline __u64 packet_bytes(void *from, void *to)
+{
+	__u64 n;
+
+	asm volatile("" : "+r"(from), "+r"(to));
+	n = to - from;
+	asm volatile("" : "+r"(n));
+	return n;
+}
 
 /* The EtherType behind at most two tags, in network order. */
 static __always_inline int parse_ethernet(struct cursor *c)
@@ -76,8 +101,8 @@ static __always_inline int parse_ethernet(struct cursor *c)
 	return proto;
 }
 
-/* The protocol. *fragment is set for all but the first fragment, which hold no transport header. */
-static __always_inline int parse_ipv4(struct cursor *c, __be32 *source, bool *fragment)
+/* The protocol. */
+static __always_inline int parse_ipv4(struct cursor *c, __be32 *source, struct fragment *f)
 {
 	struct iphdr *ip = c->pos;
 	__u32 length;
@@ -89,15 +114,17 @@ static __always_inline int parse_ipv4(struct cursor *c, __be32 *source, bool *fr
 		return PARSE_ERROR;
 	c->pos += length;
 	*source = ip->saddr;
-	*fragment = ip->frag_off & bpf_htons(IP_OFFSET_MASK);
+	f->id = ip->id;
+	f->later = ip->frag_off & bpf_htons(IP_OFFSET_MASK);
+	f->first = !f->later && ip->frag_off & bpf_htons(IP_MORE);
+	f->bytes = few_bytes(bpf_ntohs(ip->tot_len) - length);
 	return ip->protocol;
 }
 
-/* The protocol behind all extension headers. *prefix is the source's upper 64 bits as they stand in the packet. */
-static __always_inline int parse_ipv6(struct cursor *c, __u64 *prefix, bool *fragment)
+/* What follows the fixed header. *prefix is the source's upper 64 bits as they stand in the packet. */
+static __always_inline int parse_ipv6(struct cursor *c, __u64 *prefix)
 {
 	struct ipv6hdr *ip = c->pos;
-	__u8 next;
 
 	if ((void *)(ip + 1) > c->end || ip->version != 6)
 		return PARSE_ERROR;
@@ -105,8 +132,19 @@ static __always_inline int parse_ipv6(struct cursor *c, __u64 *prefix, bool *fra
 	if (ip->saddr.s6_addr[0] == 0xff)
 		return PARSE_ERROR;
 	*prefix = (__u64)ip->saddr.s6_addr32[1] << 32 | ip->saddr.s6_addr32[0];
-	next = ip->nexthdr;
 	c->pos = ip + 1;
+	return ip->nexthdr;
+}
+
+static __always_inline bool is_extension(int next)
+{
+	return next != IPPROTO_TCP && next != IPPROTO_UDP && next != IPPROTO_ICMPV6;
+}
+
+/* The protocol behind all extension headers, of which next is the first. The cursor is behind the fixed header. */
+static __always_inline int parse_extensions(struct cursor *c, __u8 next, struct fragment *f)
+{
+	struct ipv6hdr *ip = c->pos - sizeof(*ip);
 
 	for (int i = 0; i < MAX_EXTENSION_HEADERS; i++) {
 		struct extension_header *ext = c->pos;
@@ -133,16 +171,33 @@ static __always_inline int parse_ipv6(struct cursor *c, __u64 *prefix, bool *fra
 				return PARSE_ERROR;
 			next = frag->next;
 			c->pos = frag + 1;
-			if (frag->offset & bpf_htons(IP6_OFFSET_MASK)) {
-				*fragment = true;
+			f->id = frag->id;
+			f->later = frag->offset & bpf_htons(IP6_OFFSET_MASK);
+			f->first = !f->later && frag->offset & bpf_htons(IP6_MORE);
+			if (f->later)
 				return next;
-			}
 			break;
 		default:
+			if (f->first)
+				f->bytes = few_bytes(bpf_ntohs(ip->payload_len) - (__s32)packet_bytes(ip + 1, c->pos));
 			return next;
 		}
 	}
 	return PARSE_ERROR;
+}
+
+/* How many bytes of a transport header tell what it is about. */
+static __always_inline __u32 transport_bytes(int proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return sizeof(struct tcphdr);
+	case IPPROTO_UDP:
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return 8;
+	}
+	return 0;
 }
 
 /* The header, or NULL. */

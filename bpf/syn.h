@@ -5,6 +5,7 @@
 
 #include "budgets.h"
 #include "challenge.h"
+#include "packet.h"
 #include "spoofing.h"
 
 /* Set by the loader; false where tc can't take what XDP promises, or the kernel lacks a helper. */
@@ -17,15 +18,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct weir_set);
 } sources SEC(".maps");
-
-struct packet {
-	__u64 offset; /* of the IP header in the frame */
-	__u64 key;    /* of the source */
-	bool ipv6;
-	bool ack;
-	bool discovery; /* ICMPv6 that finds neighbours: without it there is no IPv6 */
-	__be16 port;	/* TCP's destination */
-};
 
 static __always_inline struct outcome pass(enum weir_class class, enum weir_reason reason)
 {
@@ -74,7 +66,7 @@ static __always_inline struct outcome challenge_syn(struct xdp_md *ctx, struct w
 {
 	struct outcome o = pass(WEIR_CLASS_SYN, reason);
 
-	switch (answer_syn(ctx, cpu, p->offset, p->ipv6)) {
+	switch (answer_syn(ctx, cpu, p->ip, p->ipv6)) {
 	case ANSWER_SENT:
 		o.verdict = WEIR_VERDICT_TX;
 		return o;

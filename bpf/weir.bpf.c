@@ -10,7 +10,9 @@
 #include "control.h"
 #include "counters.h"
 #include "established.h"
+#include "icmp.h"
 #include "lists.h"
+#include "note.h"
 #include "parse.h"
 #include "sources.h"
 #include "syn.h"
@@ -27,6 +29,12 @@ struct {
 	__type(value, struct weir_info);
 } info SEC(".maps");
 
+/* The first fragment of a reply is looked at on behalf of the rest. */
+static __always_inline bool is_charged(const struct weir_cpu *cpu, const struct packet *p, enum weir_class class)
+{
+	return has_budget(cpu, class) || (p->fragment.first && has_budget(cpu, WEIR_CLASS_FRAGMENT));
+}
+
 /* Of RFC 4861; Linux doesn't export them. */
 #define ND_ROUTER_SOLICITATION 133
 #define ND_REDIRECT	       137
@@ -40,14 +48,14 @@ static __always_inline struct outcome spare_management(struct outcome o, __be16 
 }
 
 /* The class of a packet, which passes as far as this goes. */
-static __always_inline struct outcome classify(struct cursor *c, int proto, bool fragment, struct packet *p)
+static __always_inline struct outcome classify(struct cursor *c, struct packet *p)
 {
 	struct tcphdr *tcp;
 	__u8 *icmp;
 
-	if (fragment)
+	if (p->fragment.later || (p->fragment.first && p->fragment.bytes < transport_bytes(p->proto)))
 		return pass(WEIR_CLASS_FRAGMENT, WEIR_REASON_NONE);
-	switch (proto) {
+	switch (p->proto) {
 	case IPPROTO_TCP:
 		tcp = parse_tcp(c);
 		if (!tcp)
@@ -72,22 +80,39 @@ static __always_inline struct outcome classify(struct cursor *c, int proto, bool
 static __always_inline struct outcome judge_class(struct xdp_md *ctx, struct weir_cpu *cpu, struct outcome o,
 						  const struct packet *p)
 {
-	switch (o.class) {
-	case WEIR_CLASS_SYN:
-		o = judge_syn(ctx, cpu, p);
-		break;
-	case WEIR_CLASS_TCP:
-		if (can_challenge && cpu->challenging && p->ack) {
-			o.reason = judge_ack(ctx, cpu, p->offset, p->ipv6, p->key);
-			if (o.reason != WEIR_REASON_NONE)
-				o.verdict = WEIR_VERDICT_DROP;
+	int reason;
+
+	if (o.class == WEIR_CLASS_SYN)
+		return spare_management(judge_syn(ctx, cpu, p), p->port);
+	if (o.class == WEIR_CLASS_TCP && can_challenge && cpu->challenging && p->ack) {
+		reason = judge_ack(ctx, cpu, p->ip, p->ipv6, p->key);
+		if (reason == ACK_PROVEN)
+			return o;
+		if (reason != WEIR_REASON_NONE) {
+			o.verdict = WEIR_VERDICT_DROP;
+			o.reason = reason;
+			return spare_management(o, p->port);
 		}
-		break;
+	}
+	if (!is_charged(cpu, p, o.class))
+		return o;
+	switch (o.class) {
+	case WEIR_CLASS_SYN_ACK:
+	case WEIR_CLASS_TCP:
+		return spare_management(by_budget(cpu, o.class, tcp_budget(ctx, cpu, p, WEIR_CLASS_TCP)), p->port);
+	case WEIR_CLASS_RST:
+		return spare_management(by_budget(cpu, o.class, tcp_budget(ctx, cpu, p, WEIR_CLASS_RST)), p->port);
+	case WEIR_CLASS_UDP:
+		return by_budget(cpu, o.class, udp_budget(ctx, cpu, p));
+	case WEIR_CLASS_ICMP:
+		return by_budget(cpu, o.class, icmp_budget(ctx, cpu, p));
+	case WEIR_CLASS_FRAGMENT:
+		return by_budget(cpu, o.class, fragment_budget(ctx, cpu, p));
 	default:
 		return o;
 	}
-	return spare_management(o, p->port);
 }
+
 
 /* The block list acts whatever the mode. A host without its neighbours would be out of reach, so they are never blocked. */
 static __always_inline struct outcome block(struct outcome o, const struct packet *p)
@@ -118,25 +143,49 @@ static __always_inline struct outcome judge_listed(struct xdp_md *ctx, struct we
 	return o;
 }
 
+/* Moves a packet's l4 behind the extension headers and returns the protocol. A global function: the verifier would go through
+ * all that follows for each row of headers that there could be.
+ */
+__noinline int skip_extensions(struct xdp_md *ctx, struct packet *p, __u32 next)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct cursor c = { .end = end };
+	int proto;
+
+	if (!p)
+		return PARSE_ERROR;
+	c.pos = packet_ip(data, end, p, true);
+	if (!c.pos)
+		return PARSE_ERROR;
+	c.pos += sizeof(struct ipv6hdr);
+	proto = parse_extensions(&c, next, &p->fragment);
+	p->l4 = packet_bytes(data, c.pos);
+	return proto;
+}
+
 static __always_inline struct outcome judge(struct xdp_md *ctx, struct weir_cpu *cpu, struct cursor *c)
 {
 	void *frame = c->pos;
 	int ethertype = parse_ethernet(c);
-	struct packet p = { .offset = c->pos - frame, .ipv6 = ethertype == bpf_htons(ETH_P_IPV6) };
-	bool fragment = false;
+	struct packet p = { .ip = packet_bytes(frame, c->pos), .ipv6 = ethertype == bpf_htons(ETH_P_IPV6) };
 	struct outcome o;
 	__be32 address = 0;
 	int listed, proto;
 
-	asm volatile("" : "+r"(p.offset)); /* or clang subtracts 32 bits of pointers, which the verifier refuses */
 	switch (ethertype) {
 	case bpf_htons(ETH_P_IP):
-		proto = parse_ipv4(c, &address, &fragment);
+		proto = parse_ipv4(c, &address, &p.fragment);
 		p.key = ipv4_key(address);
 		break;
 	case bpf_htons(ETH_P_IPV6):
-		proto = parse_ipv6(c, &p.key, &fragment);
+		proto = parse_ipv6(c, &p.key);
 		p.key = p.key ? p.key : UNSPECIFIED_PREFIX;
+		if (proto == PARSE_ERROR || !is_extension(proto))
+			break;
+		proto = skip_extensions(ctx, &p, proto);
+		if (p.l4 > MAX_L4_OFFSET)
+			return pass(WEIR_CLASS_OTHER, WEIR_REASON_MALFORMED);
+		c->pos = frame + p.l4;
 		break;
 	case PARSE_ERROR:
 		return pass(WEIR_CLASS_OTHER, WEIR_REASON_MALFORMED);
@@ -146,8 +195,10 @@ static __always_inline struct outcome judge(struct xdp_md *ctx, struct weir_cpu 
 
 	if (proto == PARSE_ERROR)
 		return pass(WEIR_CLASS_OTHER, WEIR_REASON_MALFORMED);
-	o = classify(c, proto, fragment, &p);
-	listed = cpu->lists.on ? look_up_source(ctx, cpu, p.offset, p.ipv6) : LISTED_NOT;
+	p.l4 = packet_bytes(frame, c->pos);
+	p.proto = proto;
+	o = classify(c, &p);
+	listed = cpu->lists.on ? look_up_source(ctx, cpu, p.ip, p.ipv6) : LISTED_NOT;
 	return listed == LISTED_NOT ? judge_class(ctx, cpu, o, &p) : judge_listed(ctx, cpu, listed, o, &p);
 }
 
@@ -190,6 +241,23 @@ SEC("xdp.frags")
 int weir_frags(struct xdp_md *ctx)
 {
 	return filter(ctx, bpf_xdp_get_buff_len(ctx));
+}
+
+SEC("tc")
+int weir_note(struct __sk_buff *skb)
+{
+	struct weir_cpu *cpu = this_cpu();
+	__u32 linear = skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES;
+
+	if (!cpu)
+		return TCX_NEXT;
+	refresh(cpu);
+	if (!(cpu->budgeted & NOTE_CLASSES))
+		return TCX_NEXT;
+	if ((__u32)(skb->data_end - skb->data) < linear && bpf_skb_pull_data(skb, linear))
+		return TCX_NEXT;
+	note_outgoing(skb, cpu);
+	return TCX_NEXT;
 }
 
 SEC("tcx/ingress")

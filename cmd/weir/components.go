@@ -150,6 +150,9 @@ func (s setup) runSensor(ctx context.Context, ready func(), iface string, budget
 	if a.NoWatch != nil {
 		log.Warn("clients count as verified only once they were challenged", "err", a.NoWatch)
 	}
+	if !a.Replies && len(budgetStatuses(budgets)) > 0 {
+		log.Warn("before Linux 6.6 budgets may drop replies to UDP sockets that aren't connected, and to pings")
+	}
 	if a.Tier == datapath.TierGeneric {
 		log.Warn("the driver has no XDP: the kernel builds every packet before it is dropped, some ten times slower")
 	}

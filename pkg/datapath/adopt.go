@@ -19,6 +19,10 @@ type pinned struct {
 	// nil where the challenge isn't available
 	accept     *ebpf.Program
 	acceptLink link.Link
+
+	// nil where tc can't note what leaves
+	note     *ebpf.Program
+	noteLink link.Link
 }
 
 func (p place) open() (_ *pinned, err error) {
@@ -41,6 +45,9 @@ func (p place) open() (_ *pinned, err error) {
 	if o.link, err = link.LoadPinnedLink(filepath.Join(p.dir(), pinLink), nil); err != nil {
 		return nil, err
 	}
+	if err := o.openNote(p); err != nil {
+		return nil, err
+	}
 	if can, err := p.canChallenge(); err != nil || !can {
 		return o, err
 	}
@@ -56,8 +63,8 @@ func (o *pinned) close() error {
 	for _, m := range o.maps {
 		errs = append(errs, m.Close())
 	}
-	errs = append(errs, o.prog.Close(), o.accept.Close()) // nil is fine
-	for _, l := range []link.Link{o.link, o.acceptLink} {
+	errs = append(errs, o.prog.Close(), o.accept.Close(), o.note.Close()) // nil is fine
+	for _, l := range []link.Link{o.link, o.acceptLink, o.noteLink} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
@@ -80,7 +87,7 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 	a.Adopted, a.Resized = true, sources != o.Sources
 
 	c := constants{seed: info.Seed, secret: info.Secret, sources: sources, challenge: old.acceptLink != nil,
-		netns: p.netns}
+		note: old.noteLink != nil, netns: p.netns}
 	objs, err := c.load(old.maps)
 	if err != nil {
 		return fmt.Errorf("adopt the datapath of %s: %w", p.iface, err)
@@ -96,6 +103,9 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 			return fmt.Errorf("note the version: %w", err)
 		}
 	}
+	if err := p.noteMAC(old.maps[bpfMapControl]); err != nil {
+		return err
+	}
 	control, err := readControl(old.maps[bpfMapControl])
 	if err != nil || control.decode(monotonicNow()).Enforcing() {
 		return err // limits in force are somebody's command
@@ -106,29 +116,38 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 	)
 }
 
-// upgradeAll exchanges tc's program and then XDP's, which relies on it, or neither.
-func (p place) upgradeAll(old *pinned, objs *bpfObjects) (bool, error) {
-	accept := upgrade{p, pinAccept, old.acceptLink, old.accept, objs.WeirAccept}
+// upgradeAll exchanges tc's programs and then XDP's, which relies on them, or none.
+func (p place) upgradeAll(old *pinned, objs *bpfObjects) (upgraded bool, err error) {
 	xdp := upgrade{p, pinProgram, old.link, old.prog, objs.Weir}
 	if info, err := old.prog.Info(); err != nil {
 		return false, fmt.Errorf("query the running program: %w", err)
 	} else if info.Name == bpfProgWeirFrags {
 		xdp.is = objs.WeirFrags
 	}
-	var upgraded bool
-	if old.acceptLink != nil {
-		var err error
-		if upgraded, err = accept.do(); err != nil {
-			return false, err
+	var done []upgrade
+	for _, u := range []upgrade{
+		{p, pinNote, old.noteLink, old.note, objs.WeirNote},
+		{p, pinAccept, old.acceptLink, old.accept, objs.WeirAccept},
+		xdp,
+	} {
+		if u.link == nil {
+			continue
+		}
+		changed, err := u.do()
+		if err != nil {
+			errs := []error{err}
+			for _, u := range done {
+				u.was, u.is = u.is, u.was
+				_, back := u.do()
+				errs = append(errs, back)
+			}
+			return false, errors.Join(errs...)
+		}
+		if changed {
+			done = append(done, u)
 		}
 	}
-	also, err := xdp.do()
-	if err != nil && upgraded {
-		accept.was, accept.is = accept.is, accept.was
-		_, back := accept.do()
-		return false, errors.Join(err, back)
-	}
-	return upgraded || also, err
+	return len(done) > 0, nil
 }
 
 // upgrade is one program's.

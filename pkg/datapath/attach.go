@@ -3,6 +3,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -34,6 +35,7 @@ type Attachment struct {
 	Adopted  bool // it was there already: counts and limits go on
 	Upgraded bool // its program was exchanged for this version's
 	Resized  bool // adopted although its table has another size than asked for
+	Replies  bool // tc notes what leaves, so that all replies to it are known
 
 	NoChallenge error // why SYNs can't be challenged; nil if they can, or if that was found out by an earlier start
 	NoWatch     error // why the handshakes that the kernel makes can't be seen; nil if they are
@@ -89,7 +91,7 @@ func Attach(o Options) (*Attachment, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
-	a.Tier = info.Tier
+	a.Tier, a.Replies = info.Tier, info.Replies
 	return a, nil
 }
 
@@ -113,7 +115,7 @@ func (p place) live() (bool, error) {
 // create loads, attaches and pins. What fails half way leaves nothing behind: pins are staged, and an unpinned link ends
 // with its file descriptor.
 func (a *Attachment) create(p place, o Options) (err error) {
-	c := constants{seed: newSeed(), secret: newSeed(), sources: o.Sources, challenge: true, netns: p.netns}
+	c := constants{seed: newSeed(), secret: newSeed(), sources: o.Sources, challenge: true, note: p.canNote(), netns: p.netns}
 	objs, accept, noChallenge := c.loadChallenge(p)
 	a.NoChallenge = noChallenge
 	if noChallenge != nil {
@@ -129,8 +131,15 @@ func (a *Attachment) create(p place, o Options) (err error) {
 	if err := objs.prepare(c, o.Limit, o.Version, time.Now()); err != nil {
 		return err
 	}
-	if err := writeBudgets(objs.Budgets, o.Budgets); err != nil {
+	if err := errors.Join(writeBudgets(objs.Budgets, o.Budgets), p.noteMAC(objs.Control)); err != nil {
 		return err
+	}
+	var note link.Link
+	if c.note {
+		if note, err = attachNote(p, objs.WeirNote); err != nil {
+			return fmt.Errorf("attach tc's program to what leaves by %s: %w", p.iface, err)
+		}
+		defer func() { err = errors.Join(err, note.Close()) }()
 	}
 	l, prog, tier, err := attach(p, objs)
 	if err != nil {
@@ -140,11 +149,25 @@ func (a *Attachment) create(p place, o Options) (err error) {
 	if err := noteTier(objs.Info, tier); err != nil {
 		return err
 	}
-	if err := p.pin(objs, prog, l, accept); err != nil {
+	if err := p.pin(objs, prog, l, accept, note); err != nil {
 		return err
 	}
 	a.NoWatch = p.watch(objs)
 	return nil
+}
+
+// noteMAC tells the datapath which frames are for this host.
+func (p place) noteMAC(control *ebpf.Map) error {
+	iface, err := net.InterfaceByIndex(p.ifindex)
+	if err != nil {
+		return err
+	}
+	raw, err := readControl(control)
+	if err != nil {
+		return err
+	}
+	copy(raw.Mac[:], iface.HardwareAddr)
+	return writeControl(control, raw) // the generation counts what is commanded
 }
 
 func noteTier(m *ebpf.Map, tier string) error {
@@ -186,7 +209,7 @@ func attach(p place, objs *bpfObjects) (link.Link, *ebpf.Program, string, error)
 }
 
 // pin makes the pins appear all at once. The link comes last: until it is there, dying undoes everything.
-func (p place) pin(objs *bpfObjects, prog *ebpf.Program, l, accept link.Link) (err error) {
+func (p place) pin(objs *bpfObjects, prog *ebpf.Program, l, accept, note link.Link) (err error) {
 	dir := p.staging()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("make %s: %w", dir, err)
@@ -206,6 +229,9 @@ func (p place) pin(objs *bpfObjects, prog *ebpf.Program, l, accept link.Link) (e
 	}
 	if accept != nil {
 		pins = append(pins, pin{pinAccept, objs.WeirAccept.Pin}, pin{pinAcceptLink, accept.Pin})
+	}
+	if note != nil {
+		pins = append(pins, pin{pinNote, objs.WeirNote.Pin}, pin{pinNoteLink, note.Pin})
 	}
 	for _, x := range append(pins, pin{pinLink, l.Pin}) {
 		if err := x.pin(filepath.Join(dir, x.name)); err != nil {

@@ -13,6 +13,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfFlowSet struct {
+	_    structs.HostLayout
+	Ways [8]uint64
+}
+
 type bpfHandshake struct {
 	_      structs.HostLayout
 	Tuple  uint64
@@ -27,6 +32,14 @@ type bpfListener struct {
 	Jiffy   uint64
 	Port    uint32
 	Taker   uint32
+}
+
+type bpfLocal struct {
+	_       structs.HostLayout
+	Address [2]uint64
+	Jiffy   uint64
+	Ipv6    uint32
+	Local   uint32
 }
 
 type bpfWeirBudget struct {
@@ -181,12 +194,14 @@ const (
 	bpfMapCeilings         = "ceilings"
 	bpfMapControl          = "control"
 	bpfMapCpus             = "cpus"
+	bpfMapFlows            = "flows"
 	bpfMapHandshakes       = "handshakes"
 	bpfMapInfo             = "info"
 	bpfMapListControl      = "list_control"
 	bpfMapListEntries      = "list_entries"
 	bpfMapListeners        = "listeners"
 	bpfMapLists            = "lists"
+	bpfMapLocals           = "locals"
 	bpfMapSources          = "sources"
 	bpfMapSpoofing         = "spoofing"
 	bpfMapTotals           = "totals"
@@ -195,8 +210,11 @@ const (
 	bpfProgWeirAccept      = "weir_accept"
 	bpfProgWeirEstablished = "weir_established"
 	bpfProgWeirFrags       = "weir_frags"
+	bpfProgWeirNote        = "weir_note"
 	bpfVarBenchDrop        = "bench_drop"
 	bpfVarCanChallenge     = "can_challenge"
+	bpfVarCanNote          = "can_note"
+	bpfVarCanTrack         = "can_track"
 	bpfVarNetns            = "netns"
 	bpfVarSecret0          = "secret0"
 	bpfVarSecret1          = "secret1"
@@ -251,6 +269,7 @@ type bpfProgramSpecs struct {
 	WeirAccept      *ebpf.ProgramSpec `ebpf:"weir_accept"`
 	WeirEstablished *ebpf.ProgramSpec `ebpf:"weir_established"`
 	WeirFrags       *ebpf.ProgramSpec `ebpf:"weir_frags"`
+	WeirNote        *ebpf.ProgramSpec `ebpf:"weir_note"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -262,12 +281,14 @@ type bpfMapSpecs struct {
 	Ceilings    *ebpf.MapSpec `ebpf:"ceilings"`
 	Control     *ebpf.MapSpec `ebpf:"control"`
 	Cpus        *ebpf.MapSpec `ebpf:"cpus"`
+	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Handshakes  *ebpf.MapSpec `ebpf:"handshakes"`
 	Info        *ebpf.MapSpec `ebpf:"info"`
 	ListControl *ebpf.MapSpec `ebpf:"list_control"`
 	ListEntries *ebpf.MapSpec `ebpf:"list_entries"`
 	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
 	Lists       *ebpf.MapSpec `ebpf:"lists"`
+	Locals      *ebpf.MapSpec `ebpf:"locals"`
 	Sources     *ebpf.MapSpec `ebpf:"sources"`
 	Spoofing    *ebpf.MapSpec `ebpf:"spoofing"`
 	Totals      *ebpf.MapSpec `ebpf:"totals"`
@@ -280,6 +301,8 @@ type bpfMapSpecs struct {
 type bpfVariableSpecs struct {
 	BenchDrop    *ebpf.VariableSpec `ebpf:"bench_drop"`
 	CanChallenge *ebpf.VariableSpec `ebpf:"can_challenge"`
+	CanNote      *ebpf.VariableSpec `ebpf:"can_note"`
+	CanTrack     *ebpf.VariableSpec `ebpf:"can_track"`
 	Netns        *ebpf.VariableSpec `ebpf:"netns"`
 	Secret0      *ebpf.VariableSpec `ebpf:"secret0"`
 	Secret1      *ebpf.VariableSpec `ebpf:"secret1"`
@@ -313,12 +336,14 @@ type bpfMaps struct {
 	Ceilings    *ebpf.Map `ebpf:"ceilings"`
 	Control     *ebpf.Map `ebpf:"control"`
 	Cpus        *ebpf.Map `ebpf:"cpus"`
+	Flows       *ebpf.Map `ebpf:"flows"`
 	Handshakes  *ebpf.Map `ebpf:"handshakes"`
 	Info        *ebpf.Map `ebpf:"info"`
 	ListControl *ebpf.Map `ebpf:"list_control"`
 	ListEntries *ebpf.Map `ebpf:"list_entries"`
 	Listeners   *ebpf.Map `ebpf:"listeners"`
 	Lists       *ebpf.Map `ebpf:"lists"`
+	Locals      *ebpf.Map `ebpf:"locals"`
 	Sources     *ebpf.Map `ebpf:"sources"`
 	Spoofing    *ebpf.Map `ebpf:"spoofing"`
 	Totals      *ebpf.Map `ebpf:"totals"`
@@ -332,12 +357,14 @@ func (m *bpfMaps) Close() error {
 		m.Ceilings,
 		m.Control,
 		m.Cpus,
+		m.Flows,
 		m.Handshakes,
 		m.Info,
 		m.ListControl,
 		m.ListEntries,
 		m.Listeners,
 		m.Lists,
+		m.Locals,
 		m.Sources,
 		m.Spoofing,
 		m.Totals,
@@ -351,6 +378,8 @@ func (m *bpfMaps) Close() error {
 type bpfVariables struct {
 	BenchDrop    *ebpf.Variable `ebpf:"bench_drop"`
 	CanChallenge *ebpf.Variable `ebpf:"can_challenge"`
+	CanNote      *ebpf.Variable `ebpf:"can_note"`
+	CanTrack     *ebpf.Variable `ebpf:"can_track"`
 	Netns        *ebpf.Variable `ebpf:"netns"`
 	Secret0      *ebpf.Variable `ebpf:"secret0"`
 	Secret1      *ebpf.Variable `ebpf:"secret1"`
@@ -367,6 +396,7 @@ type bpfPrograms struct {
 	WeirAccept      *ebpf.Program `ebpf:"weir_accept"`
 	WeirEstablished *ebpf.Program `ebpf:"weir_established"`
 	WeirFrags       *ebpf.Program `ebpf:"weir_frags"`
+	WeirNote        *ebpf.Program `ebpf:"weir_note"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -375,6 +405,7 @@ func (p *bpfPrograms) Close() error {
 		p.WeirAccept,
 		p.WeirEstablished,
 		p.WeirFrags,
+		p.WeirNote,
 	)
 }
 

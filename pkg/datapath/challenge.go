@@ -105,11 +105,7 @@ func (raw *bpfWeirControl) endAccept(now uint64) {
 
 // canChallenge tells whether there is a tc program beside XDP's.
 func (p place) canChallenge() (bool, error) {
-	_, err := os.Stat(filepath.Join(p.dir(), pinAcceptLink))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return p.has(pinAcceptLink)
 }
 
 // loadChallenge loads all programs and attaches tc's, which does nothing before XDP makes promises. The error says why the
@@ -131,9 +127,9 @@ func attachAccept(p place, prog *ebpf.Program) (link.Link, error) {
 	return link.AttachTCX(link.TCXOptions{Interface: p.ifindex, Program: prog, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
 }
 
-// discardAccept detaches tc's program.
-func discardAccept(dir string) error {
-	l, err := link.LoadPinnedLink(filepath.Join(dir, pinAcceptLink), nil)
+// discardTC detaches a program of tc's, if there is one.
+func discardTC(dir, pin string) error {
+	l, err := link.LoadPinnedLink(filepath.Join(dir, pin), nil)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

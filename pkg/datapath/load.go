@@ -33,6 +33,7 @@ type constants struct {
 	secret    [2]uint64 // of the cookies
 	sources   int
 	challenge bool   // load what it takes to challenge
+	note      bool   // tc notes what leaves
 	netns     uint32 // whose connections to watch, by the tracepoint; 0 for none
 	benchDrop bool   // for benchmarks: see bench_drop in bpf/weir.bpf.c
 }
@@ -43,8 +44,8 @@ func newSeed() (seed [2]uint64) {
 	return [2]uint64{binary.NativeEndian.Uint64(b[:]), binary.NativeEndian.Uint64(b[8:])}
 }
 
-// spec returns the collection with its constants and sizes set.
-func (c constants) spec() (*ebpf.CollectionSpec, error) {
+// spec returns the collection with its constants and sizes set; tracking says whether it may ask connection tracking.
+func (c constants) spec(tracking bool) (*ebpf.CollectionSpec, error) {
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, err
@@ -63,6 +64,9 @@ func (c constants) spec() (*ebpf.CollectionSpec, error) {
 	if c.netns == 0 {
 		leaveOut(spec.Programs[bpfProgWeirEstablished])
 	}
+	if !tracking {
+		stripTracking(spec)
+	}
 	var vars bpfVariableSpecs
 	if err := spec.Assign(&vars); err != nil {
 		return nil, err
@@ -75,6 +79,8 @@ func (c constants) spec() (*ebpf.CollectionSpec, error) {
 		vars.Secret0.Set(c.secret[0]),
 		vars.Secret1.Set(c.secret[1]),
 		vars.CanChallenge.Set(c.challenge),
+		vars.CanNote.Set(c.note),
+		vars.CanTrack.Set(tracking),
 		vars.Netns.Set(c.netns),
 	)
 }
@@ -96,10 +102,22 @@ func (c constants) load(maps map[string]*ebpf.Map) (*bpfObjects, error) {
 	return objs, err
 }
 
+// loadAll does without connection tracking where the kernel doesn't let BPF ask it.
 func (c constants) loadAll(maps map[string]*ebpf.Map) (*bpfObjects, error) {
+	objs, err := c.loadWith(maps, true)
+	if err == nil {
+		return objs, nil
+	}
+	if objs, e := c.loadWith(maps, false); e == nil {
+		return objs, nil
+	}
+	return nil, err
+}
+
+func (c constants) loadWith(maps map[string]*ebpf.Map, tracking bool) (*bpfObjects, error) {
 	// Kernels before 5.11 charge maps to RLIMIT_MEMLOCK. Where it can't be raised the load itself tells whether it had to.
 	_ = rlimit.RemoveMemlock()
-	spec, err := c.spec()
+	spec, err := c.spec(tracking)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,10 @@ const (
 
 	// Of the tracepoint; absent where the kernel has none.
 	pinEstablishedLink = "established-link"
+
+	// Of the tc program that notes what leaves; absent before Linux 6.6.
+	pinNoteLink = "note-link"
+	pinNote     = "note"
 )
 
 // pinned are the maps that outlive the process, by the names of their pins.
@@ -40,6 +44,7 @@ func (m *bpfMaps) pinned() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		bpfMapControl: m.Control,
 		bpfMapBudgets: m.Budgets,
+		bpfMapFlows:   m.Flows,
 		bpfMapSources: m.Sources,
 		bpfMapCpus:    m.Cpus,
 		bpfMapInfo:    m.Info,
@@ -95,6 +100,15 @@ func others() string {
 func (p place) root() string { return filepath.Join(p.bpffs, "weir") }
 func (p place) abi() string  { return filepath.Join(p.root(), fmt.Sprintf("v%d", ABI)) }
 func (p place) dir() string  { return filepath.Join(p.abi(), p.key) }
+
+// has tells whether there is a pin.
+func (p place) has(pin string) (bool, error) {
+	_, err := os.Stat(filepath.Join(p.dir(), pin))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
 
 // staging is where pins are made before the directory is renamed as a whole.
 func (p place) staging() string { return filepath.Join(p.abi(), stagingPrefix+p.key) }

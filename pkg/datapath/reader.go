@@ -19,6 +19,7 @@ type Info struct {
 	Version   string    // of the weir that attached the program
 	Sources   int       // the source table's capacity
 	Challenge bool      // whether the kernel and the interface can do what the challenge takes
+	Replies   bool      // whether tc notes what leaves, so that all replies to it are known
 }
 
 // The tiers of attachment.
@@ -219,6 +220,10 @@ func (r *Reader) Info() (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
+	replies, err := r.place.notes()
+	if err != nil {
+		return Info{}, err
+	}
 	return Info{
 		Interface: r.place.iface,
 		Tier:      goString(raw.Tier[:]),
@@ -226,5 +231,6 @@ func (r *Reader) Info() (Info, error) {
 		Version:   goString(raw.Version[:]),
 		Sources:   int(r.sources.MaxEntries()) * ways,
 		Challenge: challenge,
+		Replies:   replies,
 	}, nil
 }

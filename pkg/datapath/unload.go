@@ -68,7 +68,7 @@ func discard(dir string) error {
 		err = nil
 	}
 	// XDP first: it must promise nothing that tc doesn't keep.
-	return errors.Join(err, discardAccept(dir), os.RemoveAll(dir))
+	return errors.Join(err, discardTC(dir, pinAcceptLink), discardTC(dir, pinNoteLink), os.RemoveAll(dir))
 }
 
 func detach(l link.Link) error {

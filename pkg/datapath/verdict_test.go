@@ -28,7 +28,7 @@ type program struct {
 func newProgram(t testing.TB, l Limit) *program {
 	t.Helper()
 	te.Root(t)
-	c := constants{seed: newSeed(), secret: newSeed(), sources: MinSources, challenge: true}
+	c := constants{seed: newSeed(), secret: newSeed(), sources: MinSources, challenge: true, note: true}
 	objs, err := c.load(nil)
 	must(t, err)
 	must(t, objs.prepare(c, l, "test", time.Now()))

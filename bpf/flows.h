@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Who spoke first: a table of flows without connections, that is of UDP, of echo requests, and of datagrams in fragments. What
+ * answers this host's own traffic is never dropped, and only that: a service's answers must not make those who asked exempt.
+ * So XDP notes who asks and tc, at egress, notes whom the host addresses of its own accord.
+ *
+ * A set is one cache line of eight words, each a tag, a bit that tells who spoke first, and a time. Whoever asks displaces
+ * nobody whom the host addressed, so a flood can't make it forget.
+ */
+#ifndef WEIR_FLOWS_H
+#define WEIR_FLOWS_H
+
+#include <stdbool.h>
+
+#include "budgets.h"
+#include "parse.h"
+
+#define FLOW_SETS 8192 /* 65,536 flows, 512 KiB */
+#define FLOW_WAYS 8
+
+#define FLOW_TIME_SHIFT (20 + WEIR_TICK_SHIFT) /* 0.27 s */
+#define FLOW_TIME_MASK	0xfffffULL
+#define FLOW_OWN	(1ULL << 20)
+#define FLOW_TAG_SHIFT	21
+#define FLOW_LIFE	(30000000000ULL >> FLOW_TIME_SHIFT) /* 30 s, as netfilter's of UDP that isn't answered yet */
+
+struct flow_set {
+	__u64 ways[FLOW_WAYS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, FLOW_SETS);
+	__type(key, __u32);
+	__type(value, struct flow_set);
+} flows SEC(".maps");
+
+/* False where tc can't note whom the host addresses; then connected sockets have to do. Set by the loader. */
+const volatile bool can_note;
+
+/* The other side's address and port come first. Bytes as in the packet. */
+struct flow {
+	__u64 addresses[4];
+	__u32 ports; /* or the number of an echo request or of a datagram */
+	__u32 kind;
+};
+
+enum flow_kind {
+	FLOW_UDP = 1,
+	FLOW_ECHO,
+	FLOW_FRAGMENTS,
+};
+
+/* outgoing: the IP header is one of this host's, or quoted from one. The caller has checked that it is there. */
+static __always_inline void flow_addresses(struct flow *f, const void *ip, bool ipv6, bool outgoing)
+{
+	const struct iphdr *v4 = ip;
+	const struct ipv6hdr *v6 = ip;
+
+	if (!ipv6) {
+		f->addresses[0] = outgoing ? v4->daddr | (__u64)v4->saddr << 32 : v4->saddr | (__u64)v4->daddr << 32;
+		return;
+	}
+	__builtin_memcpy(&f->addresses[0], outgoing ? &v6->daddr : &v6->saddr, 16);
+	__builtin_memcpy(&f->addresses[2], outgoing ? &v6->saddr : &v6->daddr, 16);
+}
+
+#define DHCP_PORTS(server, client) ((__u32)bpf_htons(server) | (__u32)bpf_htons(client) << 16)
+
+/* ports are two of a transport header, source first. DHCP's client asks all and is answered by one, at an address that it may
+ * not have yet.
+ */
+static __always_inline void flow_ports(struct flow *f, __u32 ports, bool outgoing)
+{
+	f->ports = outgoing ? ports >> 16 | ports << 16 : ports;
+	if (f->kind == FLOW_UDP && (f->ports == DHCP_PORTS(67, 68) || f->ports == DHCP_PORTS(547, 546)))
+		__builtin_memset(f->addresses, 0, sizeof(f->addresses));
+}
+
+static __always_inline __u64 flow_mix(__u64 x, __u64 word)
+{
+	x = (x ^ word) * (seed1 | 1);
+	return x ^ x >> 32;
+}
+
+static __always_inline __u64 flow_hash(const struct flow *f, bool ipv6)
+{
+	__u64 x = flow_mix(seed0, f->addresses[0]);
+
+	if (ipv6) {
+		x = flow_mix(x, f->addresses[1]);
+		x = flow_mix(x, f->addresses[2]);
+		x = flow_mix(x, f->addresses[3]);
+	}
+	x = flow_mix(x, f->ports | (__u64)f->kind << 32);
+	x *= 0x9e3779b97f4a7c15ULL;
+	return x ^ x >> 32;
+}
+
+static __always_inline struct flow_set *flow_set(__u64 hash)
+{
+	__u32 index = hash % FLOW_SETS;
+
+	return bpf_map_lookup_elem(&flows, &index);
+}
+
+enum flow_state {
+	FLOW_UNKNOWN,
+	FLOW_ASKED, /* the other side spoke first */
+	FLOW_OURS,  /* this host did */
+};
+
+static __always_inline __u64 flow_time(const struct weir_cpu *cpu)
+{
+	return cpu->now >> (FLOW_TIME_SHIFT - WEIR_TICK_SHIFT) & FLOW_TIME_MASK;
+}
+
+/* In units of time, and one more than it is, since another CPU's clock may be a unit ahead. An empty way is very old. */
+static __always_inline __u64 flow_age(__u64 word, __u64 time)
+{
+	return word ? (time + 1 - word) & FLOW_TIME_MASK : FLOW_TIME_MASK;
+}
+
+static __always_inline enum flow_state flow_state(const struct flow_set *set, __u64 hash, __u64 time)
+{
+#pragma unroll
+	for (int i = 0; i < FLOW_WAYS; i++) {
+		__u64 word = set->ways[i];
+
+		if ((word ^ hash) >> FLOW_TAG_SHIFT)
+			continue;
+		if (flow_age(word, time) > FLOW_LIFE)
+			return FLOW_UNKNOWN;
+		return word & FLOW_OWN ? FLOW_OURS : FLOW_ASKED;
+	}
+	return FLOW_UNKNOWN;
+}
+
+/* Notes a flow as the host's own (FLOW_OWN) or as asked by the other side (0). It takes the place of itself, of what is too old
+ * or, if it is the host's own, of the oldest. A global function: verified once.
+ */
+__noinline int flow_note(struct flow_set *set, __u64 hash, __u64 time, __u64 own)
+{
+	__u64 word = (hash & ~0ULL << FLOW_TAG_SHIFT) | own | time;
+	__u64 most = 0;
+	__u32 oldest = 0;
+
+	if (!set)
+		return 0;
+	for (__u32 i = 0; i < FLOW_WAYS; i++) {
+		__u64 was = set->ways[i], age;
+
+		if (!((was ^ hash) >> FLOW_TAG_SHIFT)) {
+			if (was != word)
+				set->ways[i] = word;
+			return 1;
+		}
+		age = flow_age(was, time);
+		if (age > FLOW_LIFE)
+			age = FLOW_TIME_MASK; /* may go for anybody */
+		else if (was & FLOW_OWN)
+			age = own ? age : 0;
+		else
+			age += FLOW_LIFE; /* may go for the host's own before any of those */
+		if (age >= most) {
+			most = age;
+			oldest = i;
+		}
+	}
+	if (most && oldest < FLOW_WAYS)
+		set->ways[oldest] = word;
+	return 1;
+}
+
+#endif

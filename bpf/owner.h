@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Whether a TCP packet belongs to something on this host. */
+#ifndef WEIR_OWNER_H
+#define WEIR_OWNER_H
+
+#include "challenge.h"
+
+#define LOCALS 64
+
+struct local {
+	__u64 address[2];
+	__u64 jiffy;
+	__u32 ipv6;
+	__u32 local;
+};
+
+/* Whether an address is this host's: asked of the kernel once a jiffy and CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LOCALS);
+	__type(key, __u32);
+	__type(value, struct local);
+} locals SEC(".maps");
+
+static __always_inline bool to_this_host(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct bpf_sock_tuple *t, bool ipv6)
+{
+	__u64 address[2] = {};
+	struct local *l;
+	__u32 index;
+
+	if (ipv6)
+		__builtin_memcpy(address, t->ipv6.daddr, 16);
+	else
+		address[0] = t->ipv4.daddr;
+	index = ((address[0] ^ address[1]) * 0x9e3779b97f4a7c15ULL >> 32) % LOCALS;
+	l = bpf_map_lookup_elem(&locals, &index);
+	if (!l)
+		return false;
+	if (l->jiffy != cpu->jiffy || l->ipv6 != ipv6 || l->address[0] != address[0] || l->address[1] != address[1]) {
+		l->local = is_local(ctx, t, ipv6);
+		l->jiffy = cpu->jiffy;
+		l->ipv6 = ipv6;
+		l->address[0] = address[0];
+		l->address[1] = address[1];
+	}
+	return l->local;
+}
+
+/* Of the kernel: include/net/netfilter/nf_conntrack_bpf.h, Linux 5.18. */
+struct bpf_ct_opts {
+	__s32 netns_id;
+	__s32 error;
+	__u8 l4proto;
+	__u8 dir;
+	__u8 reserved[2];
+};
+
+/* BPF's loader wants a definition. */
+struct nf_conn {
+	unsigned long status;
+} __attribute__((preserve_access_index));
+
+extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *ctx, struct bpf_sock_tuple *tuple, __u32 tuple__sz,
+					 struct bpf_ct_opts *opts, __u32 opts__sz) __ksym __weak;
+extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;
+
+/* False where the kernel has no connection tracking, or doesn't let BPF ask. Set by the loader. */
+const volatile bool can_track;
+
+/* A connection that is redirected to another port or host has no socket by the addresses in its packets. */
+static __noinline bool is_tracked(struct xdp_md *ctx, struct bpf_sock_tuple *t, bool ipv6)
+{
+	struct bpf_ct_opts opts = { .netns_id = BPF_F_CURRENT_NETNS, .l4proto = IPPROTO_TCP };
+	struct nf_conn *ct;
+
+	if (!can_track)
+		return false;
+	if (ipv6)
+		ct = bpf_xdp_ct_lookup(ctx, t, sizeof(t->ipv6), &opts, sizeof(opts));
+	else
+		ct = bpf_xdp_ct_lookup(ctx, t, sizeof(t->ipv4), &opts, sizeof(opts));
+	if (!ct)
+		return false;
+	bpf_ct_release(ct);
+	return true;
+}
+
+/* Tells whether there is a connection by a tuple, a half-open or ended one included. A listener is none. */
+static __always_inline bool has_connection(struct xdp_md *ctx, struct bpf_sock_tuple *t, bool ipv6)
+{
+	struct bpf_sock *sk;
+	__u32 state;
+
+	if (ipv6)
+		sk = bpf_skc_lookup_tcp(ctx, t, sizeof(t->ipv6), BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_skc_lookup_tcp(ctx, t, sizeof(t->ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return is_tracked(ctx, t, ipv6);
+	state = sk->state;
+	bpf_sk_release(sk);
+	return state != STATE_LISTEN || is_tracked(ctx, t, ipv6);
+}
+
+#endif

@@ -1,0 +1,67 @@
+package datapath
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// watchers counts the programs that tc runs on what leaves the stage's host.
+func (s *stage) watchers(a *Attachment) int {
+	s.t.Helper()
+	var r *link.QueryResult
+	var err error
+	s.host.Do(s.t, func() {
+		r, err = link.QueryPrograms(link.QueryOptions{Target: a.place.ifindex, Attach: ebpf.AttachTCXEgress})
+	})
+	must(s.t, err)
+	return len(r.Programs)
+}
+
+func TestWhatLeavesIsWatchedAsLongAsTheDatapathIsThere(t *testing.T) {
+	s := newStage(t)
+	s.opts.Budgets.Classes[ClassUDP] = Budget{Total: Limit{Rate: 1, Burst: 1}}
+	a := s.mustAttach()
+	for range 2 {
+		if n := s.watchers(a); n != 1 || !a.Replies {
+			t.Errorf("%d programs watch, and it says %v", n, a.Replies)
+		}
+		a = s.mustAttach()
+		if !a.Adopted || a.Upgraded {
+			t.Errorf("restart: %+v", a)
+		}
+	}
+	if b, err := a.Budgets(); err != nil || b.Classes != s.opts.Budgets.Classes {
+		t.Errorf("budgets %+v, %v", b, err)
+	}
+	// A budget in force is somebody's command, one that isn't is the configuration's.
+	must(t, s.enable(DefaultLimit, time.Hour))
+	s.opts.Budgets = Budgets{}
+	a = s.mustAttach()
+	if b, err := a.Budgets(); err != nil || b.Classes == (Budgets{}).Classes {
+		t.Errorf("in force: budgets %+v, %v", b, err)
+	}
+	must(t, s.disable())
+	a = s.mustAttach()
+	if b, err := a.Budgets(); err != nil || b.Classes != (Budgets{}).Classes {
+		t.Errorf("not in force: budgets %+v, %v", b, err)
+	}
+	s.unload()
+	if n := s.watchers(a); n != 0 {
+		t.Errorf("%d programs watch after unload", n)
+	}
+}
+
+func TestAnOldKernelsDatapathIsAdopted(t *testing.T) {
+	s := newStage(t)
+	a := s.mustAttach()
+	must(t, os.Remove(filepath.Join(a.place.dir(), pinNoteLink)))
+	must(t, os.Remove(filepath.Join(a.place.dir(), pinNote)))
+	if again := s.mustAttach(); !again.Adopted || again.Replies {
+		t.Errorf("restart: %+v", again)
+	}
+}
