@@ -41,8 +41,9 @@ func newController() *cobra.Command {
 	return settled(&cobra.Command{
 		Use:   "controller",
 		Short: "Carry out commands on the host of the sensor (root)",
-		Long: `Carry out the commands on control/command: flip the pinned control map, renew its lease while the flood lasts, and
-publish a status for each command. Runs on the host of the sensor, as root.`,
+		Long: `Carry out the commands on control/command: flip the pinned control map, renew its lease while the flood lasts, keep the
+allow and block lists, and publish a status for each command. SIGHUP reads the lists of the configuration again. Runs on the
+host of the sensor, as root.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runParts(cmd, controllerPart) },
 	})
 }
@@ -216,6 +217,14 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
+	lists, err := listSettings(s.cfg)
+	if err != nil {
+		return part{}, err
+	}
+	keeper, err := datapath.NewListKeeper(s.cfg.BPFFS, iface, lists)
+	if err != nil {
+		return part{}, err
+	}
 	return part{name: "controller", run: func(ctx context.Context, ready func()) error {
 		client, err := s.connect("controller", nil)
 		if err != nil {
@@ -226,11 +235,13 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		if err != nil {
 			return err
 		}
-		var arming sync.WaitGroup
-		defer arming.Wait()
+		c.KeepLists(controllersLists(keeper))
+		var beside sync.WaitGroup
+		defer beside.Wait()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		arming.Go(func() { limiter.arm(ctx) })
+		beside.Go(func() { limiter.arm(ctx) })
+		beside.Go(func() { reloadLists(ctx, cmd, keeper, log) })
 		return c.Run(ctx, ready)
 	}}, nil
 }

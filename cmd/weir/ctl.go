@@ -40,6 +40,10 @@ success, 1 if it reports failure, can't be reached or doesn't answer in time.`,
 	cmd.AddCommand(
 		enable,
 		newVerb(wire.DisableRateLimiting, "Drop nothing any more"),
+		newListVerb("block", wire.BlockSource, "Drop all packets of a source, but to management ports"),
+		newListVerb("unblock", wire.UnblockSource, "Take a block back"),
+		newListVerb("allow", wire.AllowSource, "Let all packets of a source pass, up to the ceiling"),
+		newListVerb("unallow", wire.UnallowSource, "Take an allow back"),
 		newVerb(wire.ScaleUpServers, "Add a server"),
 		newVerb(wire.ScaleDownServers, "Take a server away"),
 	)
@@ -50,8 +54,11 @@ func newVerb(command, short string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   strings.ReplaceAll(command, "_", "-"),
 		Short: short,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c := wire.Command{Command: command, Origin: "ctl"}
+			if len(args) > 0 {
+				c.Source = args[0]
+			}
 			flags := cmd.Flags()
 			c.Reason, _ = flags.GetString("reason")
 			if flags.Changed("rate") {
@@ -76,6 +83,22 @@ func newVerb(command, short string) *cobra.Command {
 	cmd.Flags().String("reason", "", "for the record, 512 bytes at most")
 	cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait for the broker and for the status")
 	return settledAs(cmd, "ctl")
+}
+
+// newListVerb is a verb for a source.
+func newListVerb(verb, command, short string) *cobra.Command {
+	cmd := newVerb(command, short)
+	cmd.Use = verb + " ADDRESS|PREFIX"
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%s: give one address or prefix, like 192.0.2.7 or 2001:db8::/32", verb)
+		}
+		return nil
+	}
+	if command == wire.BlockSource || command == wire.AllowSource {
+		cmd.Flags().Duration("ttl", time.Hour, "how long, 1s to 24h")
+	}
+	return cmd
 }
 
 // send publishes a command and waits for the status with its ID.

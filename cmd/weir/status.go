@@ -27,6 +27,7 @@ type status struct {
 	Classes      []classStatus           `json:"classes"`
 	Reasons      map[string]reasonStatus `json:"reasons"`
 	Top          []sourceStatus          `json:"top_sources"`
+	Lists        listsStatus             `json:"lists"`
 	Capacity     []classCapacity         `json:"capacity,omitempty"`
 	control      datapath.Control
 	budgets      datapath.Budgets
@@ -80,13 +81,18 @@ sources over one second. It reads the pinned maps, needs root and changes nothin
 					return err
 				}
 			}
+			if lists, _ := cmd.Flags().GetBool("lists"); !lists {
+				s.Lists.Entries = nil
+			}
 			if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(s)
 			}
-			return errors.Join(s.print(cmd.OutOrStdout()), s.printCapacity(cmd.OutOrStdout()))
+			out := cmd.OutOrStdout()
+			return errors.Join(s.print(out), s.Lists.print(out), s.printCapacity(out))
 		},
 	})
 	cmd.Flags().Bool("json", false, "print one line of JSON")
+	cmd.Flags().Bool("lists", false, "show each entry of the allow and block lists, and who is exempt")
 	cmd.Flags().Bool("capacity", false, "measure what a packet of each class costs on this machine, by a copy of the program")
 	return cmd
 }
@@ -130,6 +136,11 @@ func measure(bpffs, iface string, while time.Duration) (_ status, err error) {
 	}
 	s := newStatusOf(info, control, after, after.Sub(&before), now.Sub(start), top)
 	s.Budgets, s.budgets = budgetStatuses(budgets), budgets
+	entries, counts, err := r.Lists()
+	if err != nil {
+		return status{}, err
+	}
+	s.Lists = listsOf(entries, counts)
 	return s, nil
 }
 
@@ -185,6 +196,7 @@ func (s status) print(w io.Writer) error {
 	for _, b := range s.Budgets {
 		row("\t%v", b)
 	}
+	row("lists\t%v", s.Lists)
 	if err := t.Flush(); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type Config struct {
 	Sensor  Sensor
 	Limit   Limit
 	Budgets [len(BudgetClasses)]Budget
+	Lists   Lists
 	Monitor monitor.Config // with Root and the sensor's Interval filled in
 	Log     Log
 
@@ -74,6 +75,13 @@ type Limit struct {
 	Autonomous      bool   // auto acts without limiting too
 }
 
+// Lists are the sources that are blocked or allowed whatever they do. Each list is what is written here and in its file.
+type Lists struct {
+	Block, Allow         string // prefixes, see prefixlist.ParseInline
+	BlockFile, AllowFile string // see prefixlist.Read; "" for none
+	Ceiling              uint64 // packets per second of each allowed prefix
+}
+
 // Log is how to log.
 type Log struct {
 	Level  string // debug, info, warn or error
@@ -93,6 +101,7 @@ func Default() *Config {
 		Listen:          Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
 		Sensor:          Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384},
 		Limit:           Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "auto", UnverifiedRate: 1000, UnverifiedBurst: 1000},
+		Lists:           Lists{Ceiling: 100_000},
 		Monitor:         monitor.DefaultConfig(),
 		Log:             Log{Level: "info", Format: "auto"},
 	}

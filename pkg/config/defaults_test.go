@@ -20,6 +20,9 @@ func TestDefaultsAreTheComponents(t *testing.T) {
 	if c.BPFFS != datapath.DefaultBPFFS || c.Sensor.Sources != datapath.DefaultSources {
 		t.Errorf("bpffs %s, sources %d", c.BPFFS, c.Sensor.Sources)
 	}
+	if c.Lists.Ceiling != datapath.DefaultCeiling {
+		t.Errorf("ceiling %d", c.Lists.Ceiling)
+	}
 	settable := 2 // Root and Interval follow from other settings
 	for _, s := range config.Settings {
 		if strings.HasPrefix(s.Key, "monitor.") {

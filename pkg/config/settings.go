@@ -97,6 +97,17 @@ var Settings = complete(withBudgets([]Setting{
 	{Key: "limit.autonomous", Commands: leasing, field: func(c *Config) any { return &c.Limit.Autonomous },
 		Help: "let auto challenge while limiting is off too, within milliseconds and without a command"},
 
+	{Key: "lists.block", Commands: leasing, field: func(c *Config) any { return &c.Lists.Block }, check: checkPrefixes,
+		Help: "addresses and prefixes to drop all packets from, with commas, but to management ports; whatever the mode"},
+	{Key: "lists.block-file", Commands: leasing, field: func(c *Config) any { return &c.Lists.BlockFile },
+		Help: "file of more, one a line, # begins a comment; read again on SIGHUP"},
+	{Key: "lists.allow", Commands: leasing, field: func(c *Config) any { return &c.Lists.Allow }, check: checkPrefixes,
+		Help: "addresses and prefixes to let all packets pass from, up to lists.allow-ceiling; the longest prefix counts"},
+	{Key: "lists.allow-file", Commands: leasing, field: func(c *Config) any { return &c.Lists.AllowFile },
+		Help: "file of more, as lists.block-file"},
+	{Key: "lists.allow-ceiling", Commands: leasing, field: func(c *Config) any { return &c.Lists.Ceiling },
+		Help: "packets per second over which an allowed prefix is judged like others, since addresses can be forged"},
+
 	{Key: "monitor.origin", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.Origin },
 		Help: "who the monitor's commands are from; each monitor of a server has its own"},
 	{Key: "monitor.cpu-threshold", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.CPUThreshold },

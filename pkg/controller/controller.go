@@ -48,6 +48,8 @@ type Controller struct {
 	adopted  bool         // the limit was found on: whose it is may still be learned
 	before   *wire.Status // what was retained, while it may still tell
 	nextLook time.Time
+
+	lists *lists // nil for none
 }
 
 const (
@@ -95,6 +97,10 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 	go func() { connected <- c.connect(ctx) }()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var keep <-chan time.Time // never, without lists
+	if c.lists != nil {
+		keep = time.After(0)
+	}
 	for {
 		select {
 		case err := <-connected:
@@ -112,6 +118,9 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 		case <-timer.C:
 			c.look(time.Now())
 			timer.Reset(time.Until(c.nextLook))
+		case <-keep:
+			c.keepLists(time.Now())
+			keep = time.After(time.Until(c.lists.next))
 		case <-ctx.Done():
 			return nil
 		}

@@ -45,9 +45,21 @@ func (c *Controller) execute(now time.Time, msg bus.Message) {
 	case wire.ScaleDownServers:
 		c.out.Printf("Scaling down servers...")
 		err = errNoScaler
+	case wire.BlockSource:
+		c.out.Printf("Blocking %s...", cmd.Source)
+		err = c.list(now, cmd, datapath.ListBlock)
+	case wire.UnblockSource:
+		c.out.Printf("Unblocking %s...", cmd.Source)
+		err = c.unlist(now, cmd, datapath.ListBlock)
+	case wire.AllowSource:
+		c.out.Printf("Allowing %s...", cmd.Source)
+		err = c.list(now, cmd, datapath.ListAllow)
+	case wire.UnallowSource:
+		c.out.Printf("Allowing %s no longer...", cmd.Source)
+		err = c.unlist(now, cmd, datapath.ListAllow)
 	default:
-		err = fmt.Errorf("unknown command: give %s, %s, %s or %s", wire.EnableRateLimiting, wire.DisableRateLimiting,
-			wire.ScaleUpServers, wire.ScaleDownServers)
+		err = fmt.Errorf("unknown command: give %s, %s, %s, %s, %s, %s, %s or %s", wire.EnableRateLimiting, wire.DisableRateLimiting,
+			wire.BlockSource, wire.UnblockSource, wire.AllowSource, wire.UnallowSource, wire.ScaleUpServers, wire.ScaleDownServers)
 	}
 	if err != nil {
 		c.refuse(now, cmd, err)

@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"unicode"
+
+	"github.com/weir-sensor/weir/pkg/prefixlist"
 )
 
 // The bounds of a command's members.
@@ -18,6 +20,7 @@ const (
 	MaxBurst        = 1_000_000 // SYNs
 	MaxTTLSeconds   = 86_400
 	MaxDrainSeconds = 3_600 // burst / rate
+	MaxSourceBytes  = 64
 )
 
 // DecodeCommand reads control/command. It is strict, since a command changes what a kernel drops: no duplicate member, no
@@ -37,10 +40,16 @@ func DecodeCommand(b []byte) (Command, error) {
 		whole(members, "burst", &c.Burst, MaxBurst),
 		seconds(members, "ttl_seconds", &c.TTLSeconds, 1, MaxTTLSeconds),
 		seconds(members, "timestamp", &c.Timestamp, 0, math.MaxInt64),
+		source(members, &c.Source),
 		spelling(members),
 	}
 	if err == nil && c.Command == "" && errs[1] == nil {
 		errs = append(errs, errors.New(`no "command"`))
+	}
+	if listed := isListCommand(c.Command); listed && members["source"] == nil {
+		errs = append(errs, errors.New(`no "source": give an address or a prefix`))
+	} else if !listed && c.Source != "" && c.Command != "" {
+		errs = append(errs, fmt.Errorf("source: only the list commands take one, like %s", BlockSource))
 	}
 	if c.Rate > 0 && c.Burst/c.Rate >= MaxDrainSeconds {
 		errs = append(errs, fmt.Errorf("burst %d at rate %d takes over an hour to refill", c.Burst, c.Rate))
@@ -53,7 +62,7 @@ func DecodeCommand(b []byte) (Command, error) {
 	return c, nil
 }
 
-var commandMembers = []string{"command", "id", "origin", "rate", "burst", "ttl_seconds", "reason", "timestamp"}
+var commandMembers = []string{"command", "id", "origin", "rate", "burst", "ttl_seconds", "reason", "timestamp", "source"}
 
 // spelling refuses "Rate" for "rate": ignoring it would do something else than was meant.
 func spelling(members map[string]json.RawMessage) error {
@@ -81,6 +90,28 @@ func text(members map[string]json.RawMessage, name string, to *string, most int)
 	}
 	if strings.ContainsFunc(s, unicode.IsControl) {
 		return fmt.Errorf("%s holds control characters", name)
+	}
+	*to = s
+	return nil
+}
+
+func isListCommand(command string) bool {
+	switch command {
+	case BlockSource, UnblockSource, AllowSource, UnallowSource:
+		return true
+	}
+	return false
+}
+
+func source(members map[string]json.RawMessage, to *string) error {
+	var s string
+	if err := text(members, "source", &s, MaxSourceBytes); err != nil {
+		return err
+	}
+	if _, there := members["source"]; there {
+		if _, err := prefixlist.Parse(s); err != nil {
+			return fmt.Errorf("source %w", err)
+		}
 	}
 	*to = s
 	return nil

@@ -7,12 +7,15 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/weir-sensor/weir/pkg/prefixlist"
 )
 
 func FuzzDecodeCommand(f *testing.F) {
 	for _, seed := range []string{
 		`{"command": "enable_rate_limiting"}`,
 		`{"command": "enable_rate_limiting", "id": "7", "origin": "me", "rate": 100, "burst": 200, "ttl_seconds": 1.5, "reason": "x", "timestamp": 1729697327.8}`,
+		`{"command": "block_source", "source": "2001:db8::/32", "ttl_seconds": 60}`, `{"command": "unallow_source", "source": "192.0.2.1/24"}`,
 		`{"command": "x", "command": "y"}`, `{"Command": "x"}`, `{"command": "x", "rate": 1e2}`, `{"command":"\ud800"}`,
 		`{"command": "x", "more": {"deep": [[[]]]}}`, `{"command": "x"`, `[]`, `null`, "", "\xff", `{"rate": 18446744073709551616}`,
 	} {
@@ -33,6 +36,9 @@ func FuzzDecodeCommand(f *testing.F) {
 		}
 		if c.Command == "" || c.Rate > MaxRate || c.Burst > MaxBurst || c.TTLSeconds < 0 || c.TTLSeconds > MaxTTLSeconds {
 			t.Errorf("out of bounds: %+v", c)
+		}
+		if _, err := prefixlist.Parse(c.Source); (err == nil) != isListCommand(c.Command) {
+			t.Errorf("source %q of %s: %v", c.Source, c.Command, err)
 		}
 		// Whoever reads it with another parser sees the same.
 		var other Command

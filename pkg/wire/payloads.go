@@ -94,9 +94,10 @@ type Command struct {
 	Origin     string  `json:"origin,omitempty"`      // who asks, e.g. "monitor"; echoed in the status
 	Rate       uint64  `json:"rate,omitempty"`        // SYNs per second and source
 	Burst      uint64  `json:"burst,omitempty"`       // SYNs
-	TTLSeconds float64 `json:"ttl_seconds,omitempty"` // hard end; without it the lease is renewed while the flood lasts
+	TTLSeconds float64 `json:"ttl_seconds,omitempty"` // hard end; without it a limit's lease is renewed while the flood lasts, a list entry lasts an hour
 	Reason     string  `json:"reason,omitempty"`
 	Timestamp  float64 `json:"timestamp,omitempty"` // Unix seconds
+	Source     string  `json:"source,omitempty"`    // of the list commands: an address or a prefix, see prefixlist.Parse
 }
 
 // The commands.
@@ -105,6 +106,10 @@ const (
 	DisableRateLimiting = "disable_rate_limiting"
 	ScaleUpServers      = "scale_up_servers"
 	ScaleDownServers    = "scale_down_servers"
+	BlockSource         = "block_source"
+	UnblockSource       = "unblock_source" // takes a block back
+	AllowSource         = "allow_source"
+	UnallowSource       = "unallow_source" // takes an allow back
 )
 
 // The results of a command.

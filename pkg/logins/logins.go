@@ -1,0 +1,207 @@
+// Package logins finds out from where administrators are logged in by SSH now. A connection to the SSH port proves nothing,
+// for any attacker can hold one: it takes what only exists after the authentication.
+package logins
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Finder looks through the processes of a machine.
+type Finder struct{ proc string }
+
+// New returns a finder in a proc file system.
+func New(proc string) *Finder { return &Finder{proc} }
+
+// process is one of sshd's, or one that it started.
+type process struct {
+	pid, parent int
+	sshd        bool
+}
+
+// Addresses are the sources of the established connections of authenticated SSH sessions in the process's own network
+// namespace, each once. A connection of sshd is authenticated when
+//
+//   - sshd has started a program that isn't sshd below the process that holds it, and the program's environment names the
+//     connection (SSH_CONNECTION): a shell, a command, an sftp server; or
+//   - the process that holds it belongs to a user other than root and sees the machine's root directory. Before the
+//     authentication sshd's unprivileged process is confined to an empty one (sshd_config's privilege separation).
+//
+// It takes root, or CAP_SYS_PTRACE.
+func (f *Finder) Addresses() ([]netip.Addr, error) {
+	all, err := f.processes()
+	if err != nil {
+		return nil, err
+	}
+	seen := map[netip.Addr]bool{}
+	var found []netip.Addr
+	var errs []error
+	for _, p := range all {
+		var remote []netip.AddrPort
+		var err error
+		if p.sshd {
+			if f.loggedInUser(p.pid) {
+				remote, err = connections(f.proc, p.pid)
+			}
+		} else {
+			remote, err = f.startedFor(all, p)
+		}
+		if err != nil && !gone(err) {
+			errs = append(errs, err)
+		}
+		for _, r := range remote {
+			if a := r.Addr(); !seen[a] {
+				seen[a] = true
+				found = append(found, a)
+			}
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+// startedFor returns the connection that sshd has started a program for, if a process above it holds that.
+func (f *Finder) startedFor(all map[int]process, p process) ([]netip.AddrPort, error) {
+	claimed, ok := f.claim(p.pid)
+	if !ok {
+		return nil, nil
+	}
+	for depth := 0; depth < maxDepth; depth++ {
+		above, ok := all[p.parent]
+		if !ok {
+			return nil, nil
+		}
+		p = above
+		if !p.sshd {
+			continue
+		}
+		remote, err := connections(f.proc, p.pid)
+		if err != nil && !gone(err) {
+			return nil, err
+		}
+		for _, r := range remote {
+			if r == claimed {
+				return []netip.AddrPort{r}, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+const maxDepth = 64
+
+// processes are those of sshd and all below them.
+func (f *Finder) processes() (map[int]process, error) {
+	entries, err := os.ReadDir(f.proc)
+	if err != nil {
+		return nil, fmt.Errorf("look for SSH sessions: %w", err)
+	}
+	every := map[int]process{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if p, ok := f.process(pid); ok {
+			every[pid] = p
+		}
+	}
+	kept := map[int]process{}
+	for pid, p := range every {
+		for q, depth := p, 0; depth < maxDepth; depth++ {
+			if q.sshd {
+				kept[pid] = p
+				break
+			}
+			above, ok := every[q.parent]
+			if !ok {
+				break
+			}
+			q = above
+		}
+	}
+	return kept, nil
+}
+
+// process reads /proc/PID/stat: the name, which may hold anything, is in parentheses, and the parent comes after the state.
+func (f *Finder) process(pid int) (process, bool) {
+	stat, err := os.ReadFile(f.path(pid, "stat"))
+	end := bytes.LastIndexByte(stat, ')')
+	if err != nil || end < 0 {
+		return process{}, false
+	}
+	fields := strings.Fields(string(stat[end+1:]))
+	if len(fields) < 2 {
+		return process{}, false
+	}
+	parent, err := strconv.Atoi(fields[1])
+	name := string(stat[bytes.IndexByte(stat, '(')+1 : end])
+	return process{pid: pid, parent: parent, sshd: strings.HasPrefix(name, "sshd") && f.isSSHD(pid)}, err == nil
+}
+
+// isSSHD looks at the program, since a process may call itself anything. An upgrade deletes the file of those that run.
+func (f *Finder) isSSHD(pid int) bool {
+	exe, err := os.Readlink(f.path(pid, "exe"))
+	if err != nil {
+		return false
+	}
+	exe = strings.TrimSuffix(exe, " (deleted)")
+	info, err := os.Stat(f.path(pid, "exe"))
+	switch filepath.Base(exe) {
+	case "sshd", "sshd-session", "sshd-auth": // one program before OpenSSH 9.8, three since 9.9
+		return err == nil && ownedByRoot(info)
+	}
+	return false
+}
+
+// loggedInUser tells whether a process of sshd acts for an authenticated user other than root.
+func (f *Finder) loggedInUser(pid int) bool {
+	// Not by the owner of /proc/PID: that is root for whoever changes users.
+	status, err := os.ReadFile(f.path(pid, "status"))
+	if err != nil {
+		return false
+	}
+	_, uids, _ := strings.Cut(string(status), "\nUid:")
+	uids, _, _ = strings.Cut(uids, "\n")
+	if ids := strings.Fields(uids); len(ids) != 4 || slices.Contains(ids, "0") {
+		return false
+	}
+	root, err := os.Readlink(f.path(pid, "root"))
+	return err == nil && root == "/"
+}
+
+// claim is the remote end of SSH_CONNECTION, which is "address port address port".
+func (f *Finder) claim(pid int) (netip.AddrPort, bool) {
+	environ, err := os.ReadFile(f.path(pid, "environ"))
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	for _, v := range bytes.Split(environ, []byte{0}) {
+		value, ok := strings.CutPrefix(string(v), "SSH_CONNECTION=")
+		if !ok {
+			continue
+		}
+		fields := strings.Fields(value)
+		if len(fields) != 4 {
+			return netip.AddrPort{}, false
+		}
+		a, err := netip.ParseAddr(fields[0])
+		port, err2 := strconv.ParseUint(fields[1], 10, 16)
+		return netip.AddrPortFrom(a.Unmap().WithZone(""), uint16(port)), err == nil && err2 == nil
+	}
+	return netip.AddrPort{}, false
+}
+
+func (f *Finder) path(pid int, name string) string {
+	return filepath.Join(f.proc, strconv.Itoa(pid), name)
+}
+
+// gone tells that a process ended while it was looked at.
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, os.ErrProcessDone) }
