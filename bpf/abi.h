@@ -41,7 +41,7 @@ enum weir_reason {
 	WEIR_REASON_CONNECTIONS, /* its source has as many connections as it may have */
 	WEIR_REASON_BLOCKED,	 /* on the block list */
 	WEIR_REASON_ALLOWED,	 /* on the allow list */
-	WEIR_REASON_CEILING,	 /* on the allow list, and over the list's ceiling */
+	WEIR_REASON_CEILING,	 /* on the allow list or exempt, and over the ceiling */
 	WEIR_REASON_MANAGEMENT,	 /* passes what speaks against it, for it is to a management port or from an administrator */
 	WEIR_REASON_REPLY,	 /* passes likewise, for it answers this host's own traffic */
 	WEIR_REASON_LEN,
@@ -63,7 +63,7 @@ enum weir_list_kind {
 	WEIR_LIST_NONE,
 	WEIR_LIST_BLOCK,  /* dropped, whatever the mode */
 	WEIR_LIST_ALLOW,  /* pass, up to the ceiling */
-	WEIR_LIST_EXEMPT, /* judged like others, but never dropped */
+	WEIR_LIST_EXEMPT, /* judged like others, but not dropped, up to the ceiling */
 };
 
 /* An entry as XDP sees it is a prefix and 32 bits: its length in the upper 8, the kind in 2, the end in the lower 22. Ends

@@ -216,10 +216,9 @@ static __always_inline bool search6(struct list_search *s, __u64 upper, __u64 lo
 	return s->meta && in_force(s, s->meta);
 }
 
-/* Each allowed prefix has a ceiling, or whoever forges its addresses would have a free pass. */
-static __always_inline bool over_ceiling(const struct weir_cpu *cpu, __u32 hash)
+/* Each allowed or exempt prefix has a ceiling, or whoever forges its addresses would have a free pass. */
+static __always_inline bool over_ceiling(const struct weir_cpu *cpu, __u32 index)
 {
-	__u32 index = hash % WEIR_LIST_CEILINGS;
 	__u64 *bucket = bpf_map_lookup_elem(&ceilings, &index);
 	__u64 backlog;
 
@@ -230,8 +229,10 @@ static __always_inline bool over_ceiling(const struct weir_cpu *cpu, __u32 hash)
 	return backlog > cpu->lists.tolerance;
 }
 
-/* What the lists say of the source of the packet whose IP header is at an offset, as enum listed. A global function: the
- * verifier looks at it once.
+#define LISTED_BITS 4
+
+/* What the lists say of the source of the packet whose IP header is at an offset: enum listed, and above LISTED_BITS the
+ * bucket of its ceiling. A global function: the verifier looks at it once.
  */
 __noinline int look_up_source(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
 {
@@ -269,9 +270,9 @@ __noinline int look_up_source(struct xdp_md *ctx, const struct weir_cpu *cpu, __
 	case WEIR_LIST_BLOCK:
 		return LISTED_BLOCKED;
 	case WEIR_LIST_ALLOW:
-		return over_ceiling(cpu, s.hash) ? LISTED_OVER : LISTED_ALLOWED;
+		return over_ceiling(cpu, s.hash % WEIR_LIST_CEILINGS) ? LISTED_OVER : LISTED_ALLOWED;
 	case WEIR_LIST_EXEMPT:
-		return LISTED_EXEMPT;
+		return LISTED_EXEMPT | (s.hash % WEIR_LIST_CEILINGS) << LISTED_BITS;
 	}
 	return LISTED_NOT;
 }

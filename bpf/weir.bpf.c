@@ -113,7 +113,6 @@ static __always_inline struct outcome judge_class(struct xdp_md *ctx, struct wei
 	}
 }
 
-
 /* The block list acts whatever the mode. A host without its neighbours would be out of reach, so they are never blocked. */
 static __always_inline struct outcome block(struct outcome o, const struct packet *p)
 {
@@ -125,9 +124,11 @@ static __always_inline struct outcome block(struct outcome o, const struct packe
 }
 
 /* Judges what is on a list. */
-static __always_inline struct outcome judge_listed(struct xdp_md *ctx, struct weir_cpu *cpu, enum listed listed,
-						   struct outcome o, const struct packet *p)
+static __always_inline struct outcome judge_listed(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 found, struct outcome o,
+						   const struct packet *p)
 {
+	enum listed listed = found & ((1 << LISTED_BITS) - 1);
+
 	if (o.reason == WEIR_REASON_MALFORMED)
 		return o;
 	if (listed == LISTED_BLOCKED)
@@ -137,7 +138,7 @@ static __always_inline struct outcome judge_listed(struct xdp_md *ctx, struct we
 	o = judge_class(ctx, cpu, o, p);
 	if (o.verdict != WEIR_VERDICT_DROP && o.verdict != WEIR_VERDICT_WOULD_DROP)
 		return o;
-	if (listed == LISTED_EXEMPT)
+	if (listed == LISTED_EXEMPT && !over_ceiling(cpu, found >> LISTED_BITS))
 		return pass(o.class, WEIR_REASON_MANAGEMENT);
 	o.reason = WEIR_REASON_CEILING;
 	return o;

@@ -106,7 +106,7 @@ var Settings = complete(withBudgets([]Setting{
 	{Key: "lists.allow-file", Commands: leasing, field: func(c *Config) any { return &c.Lists.AllowFile },
 		Help: "file of more, as lists.block-file"},
 	{Key: "lists.allow-ceiling", Commands: leasing, field: func(c *Config) any { return &c.Lists.Ceiling },
-		Help: "packets per second over which an allowed prefix is judged like others, since addresses can be forged"},
+		Help: "packets per second over which an allowed prefix, or who is logged in, is judged like others: addresses can be forged"},
 
 	{Key: "monitor.origin", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.Origin },
 		Help: "who the monitor's commands are from; each monitor of a server has its own"},

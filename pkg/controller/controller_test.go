@@ -51,7 +51,7 @@ func (s *stage) statuses(topic string) []wire.Status {
 	var out []wire.Status
 	for _, p := range s.bus.Take(topic) {
 		st, err := wire.DecodeStatus(p.Payload)
-		if err != nil || !p.Retain {
+		if err != nil || p.Retain == wire.IsListCommand(st.Command) {
 			s.t.Errorf("status %s, %v, published as %+v", p.Payload, err, p)
 		}
 		out = append(out, st)

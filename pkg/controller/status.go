@@ -30,5 +30,6 @@ func (c *Controller) report(now time.Time, s wire.Status) {
 		c.warnings.Warn(now, "status left out", "err", err)
 		return
 	}
-	c.reports.put(bus.Publication{Topic: topic, Payload: payload, Retain: true, Delivery: bus.Confirmed})
+	// What became of a list command is nobody's state: the retained status goes on telling of rate limiting.
+	c.reports.put(bus.Publication{Topic: topic, Payload: payload, Retain: !wire.IsListCommand(s.Command), Delivery: bus.Confirmed})
 }

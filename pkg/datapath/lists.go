@@ -14,7 +14,7 @@ type ListKind uint32
 const (
 	ListBlock  ListKind = 1 + iota // dropped, whatever the mode, but to a management port
 	ListAllow                      // pass, up to the ceiling
-	ListExempt                     // judged like others, but never dropped
+	ListExempt                     // judged like others, but not dropped, up to the ceiling
 )
 
 func (k ListKind) String() string {
@@ -69,7 +69,7 @@ func (e ListEntry) validate() error {
 // ListSettings are the entries of the configuration and what allowed prefixes may send.
 type ListSettings struct {
 	Block, Allow []netip.Prefix
-	Ceiling      uint64 // packets per second of each allowed prefix
+	Ceiling      uint64 // packets per second of each allowed or exempt prefix
 }
 
 // Validate names what is wrong.

@@ -246,13 +246,24 @@ func TestAllowHasACeiling(t *testing.T) {
 	}
 }
 
-func TestExemptIsNeverDropped(t *testing.T) {
+// Who is exempt isn't dropped, within the ceiling; to a management port nobody is.
+func TestExemptIsNotDropped(t *testing.T) {
 	p := newProgram(t, Limit{Rate: 1, Burst: 1})
+	must(t, writeBudgets(p.objs.Budgets, Budgets{ManagementPorts: DefaultManagementPorts}))
 	p.switchTo(modeEnforce, time.Hour)
-	p.listed(append(held(ListExempt, "192.0.2.7/32"), held(ListBlock, "192.0.2.0/24")...)...)
-	_, moved := p.run(p.objs.Weir, with(v4, tcp(te.SYN)).Bytes(), 1000)
-	if moved[passed(ClassSYN)].Packets != 1 || moved[cell{ClassSYN, VerdictPass, ReasonManagement}].Packets != 999 {
+	p.listed(append(held(ListExempt, "192.0.2.7/32"), held(ListBlock, "192.0.2.0/24")...)...) // 10 a second, 11 at once
+	spared := cell{ClassSYN, VerdictPass, ReasonManagement}
+	_, moved := p.run(p.objs.Weir, with(v4, tcp(te.SYN)).Bytes(), 10)
+	if moved[passed(ClassSYN)].Packets != 1 || moved[spared].Packets != 9 {
 		t.Errorf("exempt: %v", moved)
+	}
+	_, moved = p.run(p.objs.Weir, with(v4, tcp(te.SYN)).Bytes(), 1000)
+	if n := moved[cell{ClassSYN, VerdictDrop, ReasonCeiling}].Packets; n < 990 {
+		t.Errorf("a flood with an exempt address: %v", moved)
+	}
+	_, moved = p.run(p.objs.Weir, with(v4, l4(te.TCP{SrcPort: 1, DstPort: 22, Flags: te.SYN})).Bytes(), 1000)
+	if moved[spared].Packets < 998 || moved[spared].Packets+moved[passed(ClassSYN)].Packets != 1000 {
+		t.Errorf("a flood of the management port with an exempt address: %v", moved)
 	}
 	must(t, p.expect(with(from(v4, "192.0.2.8"), tcp(te.SYN)).Bytes(), cell{ClassSYN, VerdictDrop, ReasonBlocked}))
 }

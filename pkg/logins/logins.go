@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Finder looks through the processes of a machine.
@@ -109,8 +110,12 @@ func (f *Finder) processes() (map[int]process, error) {
 		if err != nil {
 			continue
 		}
-		if p, ok := f.process(pid); ok {
+		p, err := f.process(pid)
+		switch {
+		case err == nil:
 			every[pid] = p
+		case !gone(err):
+			return nil, fmt.Errorf("look for SSH sessions: %w: run as root, or with CAP_SYS_PTRACE", err)
 		}
 	}
 	kept := map[int]process{}
@@ -131,34 +136,49 @@ func (f *Finder) processes() (map[int]process, error) {
 }
 
 // process reads /proc/PID/stat: the name, which may hold anything, is in parentheses, and the parent comes after the state.
-func (f *Finder) process(pid int) (process, bool) {
+func (f *Finder) process(pid int) (process, error) {
 	stat, err := os.ReadFile(f.path(pid, "stat"))
-	end := bytes.LastIndexByte(stat, ')')
-	if err != nil || end < 0 {
-		return process{}, false
+	if err != nil {
+		return process{}, err
 	}
-	fields := strings.Fields(string(stat[end+1:]))
-	if len(fields) < 2 {
-		return process{}, false
+	name, rest, ok := cutName(string(stat))
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 2 {
+		return process{}, fmt.Errorf("%s has another form", f.path(pid, "stat"))
 	}
-	parent, err := strconv.Atoi(fields[1])
-	name := string(stat[bytes.IndexByte(stat, '(')+1 : end])
-	return process{pid: pid, parent: parent, sshd: strings.HasPrefix(name, "sshd") && f.isSSHD(pid)}, err == nil
+	p := process{pid: pid}
+	if p.parent, err = strconv.Atoi(fields[1]); err != nil {
+		return process{}, err
+	}
+	if strings.HasPrefix(name, "sshd") {
+		p.sshd, err = f.isSSHD(pid)
+	}
+	return p, err
+}
+
+func cutName(stat string) (name, rest string, ok bool) {
+	begin, end := strings.IndexByte(stat, '('), strings.LastIndexByte(stat, ')')
+	if begin < 0 || end < begin {
+		return "", "", false
+	}
+	return stat[begin+1 : end], stat[end+1:], true
 }
 
 // isSSHD looks at the program, since a process may call itself anything. An upgrade deletes the file of those that run.
-func (f *Finder) isSSHD(pid int) bool {
+func (f *Finder) isSSHD(pid int) (bool, error) {
 	exe, err := os.Readlink(f.path(pid, "exe"))
 	if err != nil {
-		return false
+		return false, err
 	}
-	exe = strings.TrimSuffix(exe, " (deleted)")
 	info, err := os.Stat(f.path(pid, "exe"))
-	switch filepath.Base(exe) {
-	case "sshd", "sshd-session", "sshd-auth": // one program before OpenSSH 9.8, three since 9.9
-		return err == nil && ownedByRoot(info)
+	if err != nil {
+		return false, err
 	}
-	return false
+	switch filepath.Base(strings.TrimSuffix(exe, " (deleted)")) {
+	case "sshd", "sshd-session", "sshd-auth": // one program before OpenSSH 9.8, three since 9.9
+		return ownedByRoot(info), nil
+	}
+	return false, nil
 }
 
 // loggedInUser tells whether a process of sshd acts for an authenticated user other than root.
@@ -204,4 +224,4 @@ func (f *Finder) path(pid int, name string) string {
 }
 
 // gone tells that a process ended while it was looked at.
-func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, os.ErrProcessDone) }
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) }

@@ -3,6 +3,7 @@ package logins
 import (
 	"context"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -102,5 +103,25 @@ func BenchmarkAddresses(b *testing.B) {
 		if _, err := New("/proc").Addresses(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Without the privilege to look, it says so instead of finding nobody.
+func TestWithoutPrivilege(t *testing.T) {
+	te.Root(t)
+	if os.Getenv("WEIR_TEST_UNPRIVILEGED") != "" {
+		all, err := New("/proc").Addresses()
+		t.Logf("found %v, error: %v", all, err)
+		return
+	}
+	te.Tool(t, "setpriv")
+	server, _ := te.Pair(t)
+	te.StartSSHD(t, server, 2222)
+	cmd := server.Command(t.Context(), "setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", os.Args[0],
+		"-test.run=^TestWithoutPrivilege$", "-test.v")
+	cmd.Env = append(os.Environ(), "WEIR_TEST_UNPRIVILEGED=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "found [], error: look for SSH sessions") || !strings.Contains(string(out), "CAP_SYS_PTRACE") {
+		t.Errorf("%v: %s", err, out)
 	}
 }

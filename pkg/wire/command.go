@@ -46,7 +46,7 @@ func DecodeCommand(b []byte) (Command, error) {
 	if err == nil && c.Command == "" && errs[1] == nil {
 		errs = append(errs, errors.New(`no "command"`))
 	}
-	if listed := isListCommand(c.Command); listed && members["source"] == nil {
+	if listed := IsListCommand(c.Command); listed && members["source"] == nil {
 		errs = append(errs, errors.New(`no "source": give an address or a prefix`))
 	} else if !listed && c.Source != "" && c.Command != "" {
 		errs = append(errs, fmt.Errorf("source: only the list commands take one, like %s", BlockSource))
@@ -95,7 +95,8 @@ func text(members map[string]json.RawMessage, name string, to *string, most int)
 	return nil
 }
 
-func isListCommand(command string) bool {
+// IsListCommand tells the commands that name a source.
+func IsListCommand(command string) bool {
 	switch command {
 	case BlockSource, UnblockSource, AllowSource, UnallowSource:
 		return true

@@ -37,7 +37,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		if c.Command == "" || c.Rate > MaxRate || c.Burst > MaxBurst || c.TTLSeconds < 0 || c.TTLSeconds > MaxTTLSeconds {
 			t.Errorf("out of bounds: %+v", c)
 		}
-		if _, err := prefixlist.Parse(c.Source); (err == nil) != isListCommand(c.Command) {
+		if _, err := prefixlist.Parse(c.Source); (err == nil) != IsListCommand(c.Command) {
 			t.Errorf("source %q of %s: %v", c.Source, c.Command, err)
 		}
 		// Whoever reads it with another parser sees the same.
