@@ -34,7 +34,7 @@ enum weir_reason {
 	WEIR_REASON_MALFORMED,	 /* can't be parsed; the kernel decides */
 	WEIR_REASON_SOURCE_RATE, /* over the rate of its source */
 	WEIR_REASON_UNTRACKED,	 /* its set of the source table is full of busier sources */
-	WEIR_REASON_COOKIE,	 /* an ACK of no connection, to a listener, without a valid cookie */
+	WEIR_REASON_COOKIE,	 /* an ACK of no connection without a valid cookie */
 	WEIR_REASON_UNVERIFIED,	 /* its source has completed no handshake, and too many such send */
 	WEIR_REASON_PREFIX_RATE, /* over the rate of its /24 or /48 */
 	WEIR_REASON_TOTAL_RATE,	 /* over the rate of all sources together */
@@ -192,7 +192,7 @@ struct weir_budgets {
 	__be16 management[WEIR_MANAGEMENT_PORTS]; /* unused ones repeat the first */
 	__u32 num_management;
 	__u16 budgeted; /* as in struct weir_cpu */
-	__u16 reserved;
+	__u16 tracking; /* bool: netfilter tracks connections, some of which it may redirect */
 };
 
 /* The bucket that all sources share: GCRA's theoretical arrival time, nanoseconds modulo 2^48. */

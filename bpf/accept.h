@@ -97,6 +97,17 @@ static __always_inline bool open_connection(struct __sk_buff *skb, struct bpf_so
 	return !bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs));
 }
 
+/* As is_redirected in XDP. */
+static __noinline bool skb_redirected(struct __sk_buff *skb, void *ip, void *end, bool ipv6)
+{
+	struct bpf_sock_tuple tuple = {};
+
+	if (!is_tracking() || ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
+		return false;
+	segment_tuple(ip, ipv6, &tuple);
+	return is_tracked(skb, true, &tuple, ipv6);
+}
+
 /* Judges a segment by the socket that it is for, which the caller releases. */
 static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cpu *cpu, struct bpf_sock *sk, __u32 offset,
 					   bool ipv6, __u32 *rcv_nxt)
@@ -140,7 +151,7 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	if (recent(h, tuple, h->opened, cpu->jiffy))
 		return ARRIVAL_PASS; /* TCP will have made the socket when this comes to it */
 	if (options < 0) {
-		if (!cpu->challenging)
+		if (!cpu->challenging || skb_redirected(skb, ip, end, ipv6))
 			return ARRIVAL_PASS;
 		cpu->cookies.late++;
 		return ARRIVAL_DROP;

@@ -63,6 +63,14 @@ static __always_inline enum source_verdict table_charge(const struct weir_rate *
 #define TOTAL_MASK ((1ULL << TOTAL_BITS) - 1)
 #define TOTAL_TRIES 3
 
+/* How far the bucket is ahead of now; 0 when it is full. */
+static __always_inline __u64 total_ahead(__u64 arrival, const struct weir_rate *rate, __u64 now)
+{
+	__u64 ahead = (arrival - now) & TOTAL_MASK;
+
+	return ahead > rate->tolerance + rate->interval + (CLOCK_SKEW << WEIR_TICK_SHIFT) ? 0 : ahead;
+}
+
 /* Charges one packet to what all sources share, if it conforms. A flood beyond the rate only reads the bucket, so that no
  * cache line goes from CPU to CPU for a packet that is dropped. A packet that finds it changed under it again and again passes
  * uncharged.
@@ -72,10 +80,8 @@ static __always_inline bool total_charge(__u64 *arrival, const struct weir_rate 
 #pragma unroll
 	for (int i = 0; i < TOTAL_TRIES; i++) {
 		__u64 was = *(volatile __u64 *)arrival;
-		__u64 ahead = (was - now) & TOTAL_MASK;
+		__u64 ahead = total_ahead(was, rate, now);
 
-		if (ahead > rate->tolerance + rate->interval + (CLOCK_SKEW << WEIR_TICK_SHIFT))
-			ahead = 0;
 		if (ahead > rate->tolerance)
 			return false;
 		if (__sync_val_compare_and_swap(arrival, was, (now + ahead + rate->interval) & TOTAL_MASK) == was)
@@ -84,22 +90,29 @@ static __always_inline bool total_charge(__u64 *arrival, const struct weir_rate 
 	return true;
 }
 
-/* Charges one packet of a class to all budgets that the class has, and returns an enum weir_reason. It is charged to its
- * source first: what one source sends too much doesn't count against its prefix, nor that of a prefix against all. A global
- * function: the verifier looks at it once.
+/* Charges one packet of a class to all budgets that the class has, and returns an enum weir_reason. Where nothing is left for
+ * anybody, that is all it takes to know. Else it is charged to its source first: what one source sends too much doesn't count
+ * against its prefix, nor that of a prefix against all. A global function: the verifier looks at it once.
  */
 __noinline int charge_budget(const struct weir_cpu *cpu, __u32 class, __u64 key, __u32 ipv6)
 {
 	int reason = WEIR_REASON_NONE;
 	const struct weir_budget *budget;
 	struct weir_budgets *all;
-	struct weir_total *total;
+	struct weir_total *total = NULL;
 	__u32 zero = 0;
+	__u64 now;
 
 	all = bpf_map_lookup_elem(&budgets, &zero);
 	if (!cpu || !all || class >= WEIR_CLASS_LEN)
 		return WEIR_REASON_NONE;
 	budget = &all->classes[class];
+	now = cpu->now << WEIR_TICK_SHIFT;
+	if (budget->total.interval) {
+		total = bpf_map_lookup_elem(&totals, &class);
+		if (total && total_ahead(total->arrival, &budget->total, now) > budget->total.tolerance)
+			return WEIR_REASON_TOTAL_RATE;
+	}
 	if (budget->source.interval) {
 		switch (table_charge(&budget->source, class, BUDGET_SOURCES, key, cpu->now)) {
 		case SOURCE_CONFORMS:
@@ -114,11 +127,8 @@ __noinline int charge_budget(const struct weir_cpu *cpu, __u32 class, __u64 key,
 	if (budget->prefix.interval &&
 	    table_charge(&budget->prefix, class, BUDGET_PREFIXES, prefix_key(key, ipv6), cpu->now) == SOURCE_EXCEEDS)
 		return WEIR_REASON_PREFIX_RATE;
-	if (budget->total.interval) {
-		total = bpf_map_lookup_elem(&totals, &class);
-		if (total && !total_charge(&total->arrival, &budget->total, cpu->now << WEIR_TICK_SHIFT))
-			return WEIR_REASON_TOTAL_RATE;
-	}
+	if (total && !total_charge(&total->arrival, &budget->total, now))
+		return WEIR_REASON_TOTAL_RATE;
 	return reason;
 }
 

@@ -11,6 +11,7 @@
 #include "handshakes.h"
 #include "listeners.h"
 #include "segment.h"
+#include "tracked.h"
 #include "spoofing.h"
 
 /* What Linux offers for Ethernet's MSS; the window that the socket will have is not known yet. */
@@ -241,6 +242,17 @@ static __noinline int socket_state(struct xdp_md *ctx, void *ip, void *end, bool
 	return state;
 }
 
+/* Tells whether netfilter redirects a segment that no connection here takes. */
+static __noinline bool is_redirected(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+{
+	struct bpf_sock_tuple tuple = {};
+
+	if (!is_tracking() || ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
+		return false;
+	segment_tuple(ip, ipv6, &tuple);
+	return is_tracked(ctx, false, &tuple, ipv6);
+}
+
 /* The options of a valid cookie, or -1. */
 static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const void *ip, const struct tcphdr *tcp,
 					    const struct tcp_options *o, bool ipv6, struct cookie_flow *flow)
@@ -253,8 +265,9 @@ static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const vo
 
 #define ACK_PROVEN (-1)
 
-/* Judges a segment with ACK: an enum weir_reason to drop it for if it pretends to end a handshake that never was, or ends one
- * too many of its source; ACK_PROVEN if it ends one, or comes with what does; else WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
+/* Judges a segment with ACK: an enum weir_reason to drop it for if it pretends to end a handshake that never was, belongs to
+ * nothing here, or ends one handshake too many of its source; ACK_PROVEN if it ends one, or comes with what does; else
+ * WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
  */
 __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
@@ -264,15 +277,25 @@ __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 o
 	struct cookie_flow flow = {};
 	struct tcp_options o;
 	struct handshake *h;
+	enum taker taker;
 	struct tcphdr *tcp;
 	__u64 tuple;
 	__u32 words;
 	bool valid;
+	int state;
 
 	if (!cpu || offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac))
 		return WEIR_REASON_NONE;
 	tcp = plain_segment(ip, end, ipv6, &words);
-	if (!tcp || taker_of(ctx, cpu, ip, end, ipv6) != TAKER_LISTENER || socket_state(ctx, ip, end, ipv6) != STATE_LISTEN)
+	if (!tcp)
+		return WEIR_REASON_NONE;
+	taker = taker_of(ctx, cpu, ip, end, ipv6);
+	if (taker == TAKER_OTHER)
+		return WEIR_REASON_NONE;
+	state = socket_state(ctx, ip, end, ipv6);
+	if (taker == TAKER_NOBODY && !state)
+		return is_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
+	if (taker != TAKER_LISTENER || state != STATE_LISTEN)
 		return WEIR_REASON_NONE;
 	parse_options(frame, ipv6, tcp, end, words, &o);
 	valid = segment_cookie(cpu, ip, tcp, &o, ipv6, &flow) >= 0;
@@ -283,7 +306,7 @@ __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 o
 	if (recent(h, tuple, h->proven, cpu->jiffy))
 		return ACK_PROVEN; /* data behind the ACK */
 	if (!valid)
-		return WEIR_REASON_COOKIE;
+		return is_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 	if (!verify_source(cpu, key))
 		return WEIR_REASON_SOURCE_RATE;
 	if (h->tuple != tuple)

@@ -37,6 +37,7 @@ const volatile __u32 ip_sum;	  /* one's complement sum of the IP header without 
 const volatile __u32 tcp_sum;	  /* the same of pseudo header and segment without source and its port */
 const volatile __u32 first_source; /* host order */
 const volatile __u32 num_sources; /* 0 for random ones */
+const volatile bool fixed;	  /* only the source's address changes: what follows the IP header has no ports */
 const volatile bool shuffled;	  /* takes them in no order */
 
 /* One array element a CPU would be fairer; one generator runs at a time. */
@@ -95,11 +96,13 @@ int flood(struct xdp_md *ctx)
 	words->rest = base.rest;
 
 	source = next_source(n);
-	port = bpf_htons(1024 + (n & 0x3fff));
 	f->ip.saddr = source;
-	f->tcp.source = port;
 	sum = (source & 0xffff) + (source >> 16);
 	f->ip.check = fold(ip_sum + sum);
+	if (fixed)
+		return XDP_TX;
+	port = bpf_htons(1024 + (n & 0x3fff));
+	f->tcp.source = port;
 	f->tcp.check = fold(tcp_sum + sum + port);
 	return XDP_TX;
 }

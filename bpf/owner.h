@@ -46,43 +46,9 @@ static __always_inline bool to_this_host(struct xdp_md *ctx, const struct weir_c
 	return l->local;
 }
 
-/* Of the kernel: include/net/netfilter/nf_conntrack_bpf.h, Linux 5.18. */
-struct bpf_ct_opts {
-	__s32 netns_id;
-	__s32 error;
-	__u8 l4proto;
-	__u8 dir;
-	__u8 reserved[2];
-};
-
-/* BPF's loader wants a definition. */
-struct nf_conn {
-	unsigned long status;
-} __attribute__((preserve_access_index));
-
-extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *ctx, struct bpf_sock_tuple *tuple, __u32 tuple__sz,
-					 struct bpf_ct_opts *opts, __u32 opts__sz) __ksym __weak;
-extern void bpf_ct_release(struct nf_conn *ct) __ksym __weak;
-
-/* False where the kernel has no connection tracking, or doesn't let BPF ask. Set by the loader. */
-const volatile bool can_track;
-
-/* A connection that is redirected to another port or host has no socket by the addresses in its packets. */
-static __noinline bool is_tracked(struct xdp_md *ctx, struct bpf_sock_tuple *t, bool ipv6)
+static __noinline bool xdp_tracked(struct xdp_md *ctx, struct bpf_sock_tuple *t, bool ipv6)
 {
-	struct bpf_ct_opts opts = { .netns_id = BPF_F_CURRENT_NETNS, .l4proto = IPPROTO_TCP };
-	struct nf_conn *ct;
-
-	if (!can_track)
-		return false;
-	if (ipv6)
-		ct = bpf_xdp_ct_lookup(ctx, t, sizeof(t->ipv6), &opts, sizeof(opts));
-	else
-		ct = bpf_xdp_ct_lookup(ctx, t, sizeof(t->ipv4), &opts, sizeof(opts));
-	if (!ct)
-		return false;
-	bpf_ct_release(ct);
-	return true;
+	return is_tracked(ctx, false, t, ipv6);
 }
 
 /* Tells whether there is a connection by a tuple, a half-open or ended one included. A listener is none. */
@@ -96,10 +62,10 @@ static __always_inline bool has_connection(struct xdp_md *ctx, struct bpf_sock_t
 	else
 		sk = bpf_skc_lookup_tcp(ctx, t, sizeof(t->ipv4), BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
-		return is_tracked(ctx, t, ipv6);
+		return xdp_tracked(ctx, t, ipv6);
 	state = sk->state;
 	bpf_sk_release(sk);
-	return state != STATE_LISTEN || is_tracked(ctx, t, ipv6);
+	return state != STATE_LISTEN || xdp_tracked(ctx, t, ipv6);
 }
 
 #endif

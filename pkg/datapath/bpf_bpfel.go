@@ -55,7 +55,7 @@ type bpfWeirBudgets struct {
 	Management    [8]uint16
 	NumManagement uint32
 	Budgeted      uint16
-	Reserved      uint16
+	Tracking      uint16
 }
 
 type bpfWeirControl struct {

@@ -140,10 +140,20 @@ func (raw bpfWeirBudgets) decode() Budgets {
 func networkOrder(port uint16) uint16 { return port>>8 | port<<8 }
 
 func writeBudgets(m *ebpf.Map, b Budgets) error {
-	if err := m.Put(only, b.raw()); err != nil {
+	raw := b.raw()
+	if tracking() {
+		raw.Tracking = 1
+	}
+	if err := m.Put(only, raw); err != nil {
 		return fmt.Errorf("write the budgets map: %w", err)
 	}
 	return nil
+}
+
+// tracking tells whether netfilter tracks connections in the calling thread's network namespace.
+func tracking() bool {
+	n, err := readSysctl("/proc/sys/net/netfilter/nf_conntrack_count")
+	return err == nil && n > 0
 }
 
 func readBudgets(m *ebpf.Map) (Budgets, error) {

@@ -28,7 +28,7 @@ const capacityRuns = 200_000
 // Capacity measures the program on this machine with frames of each class (BPF_PROG_TEST_RUN). It runs a copy with maps of
 // its own, so that no live counter moves and no live source is charged.
 func Capacity(l Limit, b Budgets, sources int, enforce bool) (_ []Cost, err error) {
-	c := constants{seed: newSeed(), sources: sources}
+	c := constants{seed: newSeed(), sources: sources, note: true}
 	objs, err := c.load(nil)
 	if err != nil {
 		return nil, err

@@ -101,6 +101,11 @@ func TestForgedACKsAreDropped(t *testing.T) {
 			SrcMAC: b.Attacker.MAC, DstMAC: b.Bank.MAC, Src: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), Dst: b.Bank.IPv4,
 			L4: te.TCP{SrcPort: 1234, DstPort: bankPort, Seq: i, Ack: i * 0x9e3779b9, Flags: te.ACK},
 		}
+		if i%5 == 0 { // nobody listens there
+			s := f.L4.(te.TCP)
+			s.DstPort = uint16(10_000 + i)
+			f.L4 = s
+		}
 		if i%2 == 0 {
 			s := f.L4.(te.TCP)
 			s.Options = te.TCPOptions(te.NOP(), te.NOP(), te.Timestamps(i, i*0x85ebca6b))

@@ -51,7 +51,7 @@ func (o *pinned) openNote(p place) (err error) {
 }
 
 // The functions by which the datapath asks the kernel's connection tracking.
-var trackingCalls = map[string]bool{"bpf_xdp_ct_lookup": true, "bpf_ct_release": true}
+var trackingCalls = map[string]bool{"bpf_xdp_ct_lookup": true, "bpf_skb_ct_lookup": true, "bpf_ct_release": true}
 
 // stripTracking takes them out: they are never called without can_track, yet loading fails where the kernel has others of the
 // same names.

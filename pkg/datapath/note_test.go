@@ -8,6 +8,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+
+	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
 // watchers counts the programs that tc runs on what leaves the stage's host.
@@ -63,5 +65,21 @@ func TestAnOldKernelsDatapathIsAdopted(t *testing.T) {
 	must(t, os.Remove(filepath.Join(a.place.dir(), pinNote)))
 	if again := s.mustAttach(); !again.Adopted || again.Replies {
 		t.Errorf("restart: %+v", again)
+	}
+}
+
+func TestKernelsWithoutConnectionTracking(t *testing.T) {
+	te.Root(t)
+	objs, err := constants{seed: newSeed(), sources: MinSources, challenge: true, note: true}.loadWith(nil, false)
+	must(t, err)
+	must(t, objs.Close())
+	spec, err := constants{sources: MinSources}.spec(false)
+	must(t, err)
+	for name, prog := range spec.Programs {
+		for _, ins := range prog.Instructions {
+			if ins.IsKfuncCall() && trackingCalls[ins.Reference()] {
+				t.Errorf("%s calls %s", name, ins.Reference())
+			}
+		}
 	}
 }

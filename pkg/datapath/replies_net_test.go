@@ -17,21 +17,27 @@ import (
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
+// budgets enforces total budgets of next to nothing.
+func (b *challenged) budgets(classes ...Class) {
+	b.t.Helper()
+	all := Budgets{ManagementPorts: DefaultManagementPorts}
+	for _, c := range classes {
+		all.Classes[c] = Budget{Total: Limit{Rate: 1, Burst: 1}}
+	}
+	b.Bank.Do(b.t, func() {
+		s := NewSwitch(b.opts.BPFFS, b.opts.Interface)
+		must(b.t, s.Budgets(all))
+		must(b.t, s.Enable(DefaultLimit, time.Hour))
+	})
+	settle()
+}
+
 // exhausting is a bank that enforces total budgets of next to nothing for some classes, and a flood that uses them up until the
 // test ends.
 func exhausting(t *testing.T, frame func(b *challenged, n uint32) te.Frame, classes ...Class) *challenged {
 	t.Helper()
 	b := newChallenged(t)
-	all := Budgets{ManagementPorts: DefaultManagementPorts}
-	for _, c := range classes {
-		all.Classes[c] = Budget{Total: Limit{Rate: 1, Burst: 1}}
-	}
-	b.Bank.Do(t, func() {
-		s := NewSwitch(b.opts.BPFFS, b.opts.Interface)
-		must(t, s.Budgets(all))
-		must(t, s.Enable(DefaultLimit, time.Hour))
-	})
-	settle()
+	b.budgets(classes...)
 	wire := te.NewWire(t, b.Attacker, b.Attacker.Interface)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -62,6 +62,8 @@ func TestRedirectedConnectionsBelongToTheHost(t *testing.T) {
 	b.echo()
 	b.Bank.Run(t, "nft", fmt.Sprintf("table inet nat { chain in { type nat hook prerouting priority 0; tcp dport 80 redirect to :%d; }; }",
 		bankPort))
+	roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
+	b.budgets(ClassTCP, ClassRST) // as when the lease is renewed
 	for _, to := range []netip.AddrPort{b.Bank.Addr(80), b.Bank.Addr6(80)} {
 		for range 5 {
 			roundTrip(t, b.dial(to))

@@ -43,7 +43,7 @@ const (
 	ReasonMalformed                 // can't be parsed: passed to the kernel
 	ReasonSourceRate                // its source is over its own SYN rate
 	ReasonUntracked                 // its source found no room in the table
-	ReasonCookie                    // an ACK of no connection, to a listener, without a valid cookie
+	ReasonCookie                    // an ACK of no connection without a valid cookie
 	ReasonUnverified                // its source has completed no handshake, and too many such send
 	ReasonPrefixRate                // over the rate of its /24 or /48
 	ReasonTotalRate                 // over the rate of all sources together

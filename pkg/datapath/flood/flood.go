@@ -21,6 +21,7 @@ type Options struct {
 	Interface   string // veth to send from, in the network namespace of the calling thread; its peer receives
 	Source      net.HardwareAddr
 	Destination net.HardwareAddr
+	Kind        Kind
 	Target      netip.AddrPort // IPv4
 	FirstSource netip.Addr     // IPv4; of NumSources consecutive addresses
 	NumSources  uint32         // 0 for a new one each packet
@@ -76,6 +77,7 @@ func New(o Options) (*Flood, error) {
 		vars.FirstSource.Set(binary.BigEndian.Uint32(first[:])),
 		vars.NumSources.Set(o.NumSources),
 		vars.Shuffled.Set(o.Shuffled),
+		vars.Fixed.Set(o.Kind == ICMP || o.Kind == Fragment),
 	)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ const (
 	floodProgPass       = "pass"
 	floodVarBase        = "base"
 	floodVarFirstSource = "first_source"
+	floodVarFixed       = "fixed"
 	floodVarIpSum       = "ip_sum"
 	floodVarNumSources  = "num_sources"
 	floodVarSent        = "sent"
@@ -94,6 +95,7 @@ type floodMapSpecs struct {
 type floodVariableSpecs struct {
 	Base        *ebpf.VariableSpec `ebpf:"base"`
 	FirstSource *ebpf.VariableSpec `ebpf:"first_source"`
+	Fixed       *ebpf.VariableSpec `ebpf:"fixed"`
 	IpSum       *ebpf.VariableSpec `ebpf:"ip_sum"`
 	NumSources  *ebpf.VariableSpec `ebpf:"num_sources"`
 	Sent        *ebpf.VariableSpec `ebpf:"sent"`
@@ -133,6 +135,7 @@ func (m *floodMaps) Close() error {
 type floodVariables struct {
 	Base        *ebpf.Variable `ebpf:"base"`
 	FirstSource *ebpf.Variable `ebpf:"first_source"`
+	Fixed       *ebpf.Variable `ebpf:"fixed"`
 	IpSum       *ebpf.Variable `ebpf:"ip_sum"`
 	NumSources  *ebpf.Variable `ebpf:"num_sources"`
 	Sent        *ebpf.Variable `ebpf:"sent"`

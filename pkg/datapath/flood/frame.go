@@ -19,13 +19,13 @@ func (o Options) frame() ([]byte, error) {
 	f = append(f, o.Destination...)
 	f = append(f, o.Source...)
 	f = append(f, 0x08, 0x00)
-	f = append(f, 0x45, 0, 0, frameBytes-14, 0, 0, 0x40, 0, 64, 6, 0, 0, 0, 0, 0, 0)
+	f = append(f, 0x45, 0, 0, frameBytes-14, 0, 0, 0x40, 0, 64, o.Kind.protocol(), 0, 0, 0, 0, 0, 0)
+	if o.Kind == Fragment {
+		f[20], f[21] = 0, 8 // at byte 64, the last one
+	}
 	target := o.Target.Addr().As4()
 	f = append(f, target[:]...)
-	f = binary.BigEndian.AppendUint16(f, 0)
-	f = binary.BigEndian.AppendUint16(f, o.Target.Port())
-	f = append(f, 0, 0, 0, 1, 0, 0, 0, 0, 10<<4, 0x02, 0xfa, 0xf0, 0, 0, 0, 0)
-	return append(f, synOptions...), nil
+	return append(f, o.Kind.transport(o.Target.Port())...), nil
 }
 
 // sum is the one's complement sum of RFC 1071 in the byte order of the host, which is that of the BPF program.
