@@ -62,15 +62,17 @@ func (l xdpLimiter) Enable(limit datapath.Limit, lease time.Duration) error {
 	return nil
 }
 
-// arm lets the datapath challenge by itself for as long as the controller lives and a lease longer.
+// arm tells the datapath the policy, and if it may challenge by itself, lets it do so for as long as the controller lives and
+// a lease longer.
 func (l xdpLimiter) arm(ctx context.Context) {
-	if l.challenge.Armed == 0 {
-		return
-	}
-	every := time.NewTicker(min(l.challenge.Armed/4, time.Minute))
+	every := time.NewTicker(max(min(l.challenge.Armed/4, time.Minute), time.Second))
 	defer every.Stop()
 	for {
-		if err := l.sw.Challenge(l.challenge); err != nil {
+		err := l.sw.Challenge(l.challenge)
+		switch {
+		case l.challenge.Armed == 0:
+			return // said once more when limiting is switched on
+		case err != nil:
 			l.complaints.Warn(time.Now(), "the datapath can't challenge by itself", "err", err)
 		}
 		select {

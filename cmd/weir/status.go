@@ -24,6 +24,7 @@ type status struct {
 	Rate         uint64                  `json:"rate"`
 	Burst        uint64                  `json:"burst"`
 	Budgets      []budgetStatus          `json:"budgets"`
+	Challenge    challengeStatus         `json:"challenge"`
 	Classes      []classStatus           `json:"classes"`
 	Reasons      map[string]reasonStatus `json:"reasons"`
 	Top          []sourceStatus          `json:"top_sources"`
@@ -141,7 +142,8 @@ func measure(bpffs, iface string, while time.Duration) (_ status, err error) {
 		return status{}, err
 	}
 	s.Lists = listsOf(entries, counts)
-	return s, nil
+	s.Challenge, err = challengeStatusOf(r, info, control)
+	return s, err
 }
 
 func newStatusOf(info datapath.Info, control datapath.Control, total, recent datapath.Counters, over time.Duration,
@@ -197,6 +199,7 @@ func (s status) print(w io.Writer) error {
 		row("\t%v", b)
 	}
 	row("lists\t%v", s.Lists)
+	row("challenge\t%v", s.Challenge)
 	if err := t.Flush(); err != nil {
 		return err
 	}

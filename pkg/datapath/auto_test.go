@@ -109,6 +109,24 @@ func TestAutoLeavesOneSourceToItsLimit(t *testing.T) {
 	}
 }
 
+func TestAutoDropsSpoofedSYNsToClosedPorts(t *testing.T) {
+	b := newChallenged(t)
+	b.echo()
+	b.enable(DefaultLimit)
+	b.policy(auto)
+	te.Flood(t, b.Attacker, b.Bank, te.FloodOptions{Target: b.Bank.Addr(bankPort + 1), Sources: te.RandomSources})
+	b.awaitChallenge(true, 5*time.Second)
+	time.Sleep(200 * time.Millisecond)
+	c, err := b.a.Counters()
+	must(t, err)
+	if n := c[ClassSYN][VerdictDrop][ReasonUnverified].Packets; n < 1000 {
+		t.Errorf("%d SYNs to a closed port were dropped", n)
+	}
+	if r := te.Connects(t, b.Customer, te.ConnectOptions{Target: b.Bank.Addr(bankPort), N: 100}); r.OK != 100 {
+		t.Error(r)
+	}
+}
+
 // A real source that floods by completing handshakes is held to its rate at the ACK.
 func TestChallengedSourceIsHeldToItsRate(t *testing.T) {
 	b := newChallenged(t)

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/datapath"
+)
+
+// challengeStatus is the challenge in `weir status`.
+type challengeStatus struct {
+	Policy          string  `json:"policy"`    // never, always or auto
+	Available       bool    `json:"available"` // kernel and interface can do it
+	Challenging     bool    `json:"challenging"`
+	ForSeconds      float64 `json:"for_seconds"` // by auto, since it began
+	Starts          uint64  `json:"starts"`      // how often auto began
+	UnverifiedRate  uint64  `json:"unverified_rate"`
+	UnverifiedBurst uint64  `json:"unverified_burst"`
+	ArmedSeconds    float64 `json:"armed_seconds"` // left in which auto acts in observe mode too
+	Verified        int     `json:"verified_sources"`
+	Opened          uint64  `json:"opened"` // connections, by challenged clients
+}
+
+var policyNames = map[datapath.Challenge]string{
+	datapath.ChallengeNever: "never", datapath.ChallengeAlways: "always", datapath.ChallengeAuto: "auto",
+}
+
+func challengeStatusOf(r *datapath.Reader, info datapath.Info, c datapath.Control) (challengeStatus, error) {
+	verified, err := r.Verified()
+	if err != nil {
+		return challengeStatus{}, err
+	}
+	cookies, err := r.Cookies()
+	return challengeStatus{
+		Policy: policyNames[c.Challenge], Available: info.Challenge,
+		Challenging: c.Challenging, ForSeconds: c.ChallengingFor.Seconds(), Starts: c.ChallengeStarts,
+		UnverifiedRate: c.Unverified.Rate, UnverifiedBurst: c.Unverified.Burst, ArmedSeconds: c.Armed.Seconds(),
+		Verified: verified, Opened: cookies.Accepted,
+	}, err
+}
+
+func (c challengeStatus) String() string {
+	if !c.Available {
+		return "not available here"
+	}
+	text := c.Policy
+	switch {
+	case c.Policy == "never":
+		return text
+	case c.Challenging && c.ForSeconds > 0:
+		text += fmt.Sprintf(": SYNs are answered by cookies, for %v now", seconds(c.ForSeconds))
+	case c.Challenging:
+		text += ": SYNs are answered by cookies"
+	case c.Policy == "auto":
+		text += fmt.Sprintf(": off; begins over %d SYNs per second of unverified sources, burst %d", c.UnverifiedRate, c.UnverifiedBurst)
+	}
+	if c.ArmedSeconds > 0 {
+		text += fmt.Sprintf("; autonomous for %v", seconds(c.ArmedSeconds))
+	}
+	return text + fmt.Sprintf("; %d verified sources, %d connections opened by cookies", c.Verified, c.Opened)
+}
+
+func seconds(x float64) time.Duration { return time.Duration(x) * time.Second }
