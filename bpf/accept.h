@@ -151,8 +151,8 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	if (recent(h, tuple, h->opened, cpu->jiffy))
 		return ARRIVAL_PASS; /* TCP will have made the socket when this comes to it */
 	if (options < 0) {
-		if (!cpu->challenging || skb_redirected(skb, ip, end, ipv6))
-			return ARRIVAL_PASS;
+		if (!cpu->challenging || recent(h, tuple, h->proven, cpu->jiffy) || skb_redirected(skb, ip, end, ipv6))
+			return ARRIVAL_PASS; /* what XDP saw was a cookie of the kernel's own */
 		cpu->cookies.late++;
 		return ARRIVAL_DROP;
 	}

@@ -265,6 +265,19 @@ static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const vo
 
 #define ACK_PROVEN (-1)
 
+/* Tells whether a segment answers a cookie that the kernel sent itself: before the challenge began, or to a verified source. The
+ * kernel will look again.
+ */
+static __always_inline bool kernel_cookie(void *ip, void *end, bool ipv6)
+{
+	struct ipv4_segment *v4 = ip;
+	struct ipv6_segment *v6 = ip;
+
+	if (ipv6)
+		return (void *)(v6 + 1) <= end && !bpf_tcp_raw_check_syncookie_ipv6(&v6->ip, &v6->tcp);
+	return (void *)(v4 + 1) <= end && !bpf_tcp_raw_check_syncookie_ipv4(&v4->ip, &v4->tcp);
+}
+
 /* Judges a segment with ACK: an enum weir_reason to drop it for if it pretends to end a handshake that never was, belongs to
  * nothing here, or ends one handshake too many of its source; ACK_PROVEN if it ends one, or comes with what does; else
  * WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
@@ -305,9 +318,9 @@ __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 o
 		return valid ? ACK_PROVEN : WEIR_REASON_COOKIE;
 	if (recent(h, tuple, h->proven, cpu->jiffy))
 		return ACK_PROVEN; /* data behind the ACK */
-	if (!valid)
+	if (!valid && !kernel_cookie(ip, end, ipv6))
 		return is_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
-	if (!verify_source(cpu, key))
+	if (valid && !verify_source(cpu, key))
 		return WEIR_REASON_SOURCE_RATE;
 	if (h->tuple != tuple)
 		h->opened = h->ended = 0;

@@ -3,6 +3,7 @@ package datapath
 import (
 	"context"
 	"encoding/binary"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -92,6 +93,28 @@ func TestAutoChallengesSpoofedFloods(t *testing.T) {
 	b.awaitChallenge(false, 12*time.Second)
 	if c := b.control(); c.ChallengeStarts != 1 {
 		t.Errorf("began %d times", c.ChallengeStarts)
+	}
+}
+
+// A verified source's SYN may be answered by the kernel with a cookie of its own, as may any SYN just before the challenge.
+func TestKernelCookiesAreGoodDuringTheChallenge(t *testing.T) {
+	b := newChallenged(t)
+	b.echo()
+	b.Bank.Sysctl(t, "net/ipv4/tcp_syncookies", "2") // always
+	b.enable(DefaultLimit)
+	b.policy(auto)
+	for _, to := range []netip.AddrPort{b.Bank.Addr(bankPort), b.Bank.Addr6(bankPort)} {
+		roundTrip(t, b.dial(to))
+	}
+	te.Flood(t, b.Attacker, b.Bank, te.FloodOptions{Target: b.Bank.Addr(bankPort), Sources: te.RandomSources})
+	b.awaitChallenge(true, 5*time.Second)
+	for _, to := range []netip.AddrPort{b.Bank.Addr(bankPort), b.Bank.Addr6(bankPort)} {
+		for range 10 {
+			roundTrip(t, b.dial(to))
+		}
+	}
+	if c := b.cookies(); c != (Cookies{}) {
+		t.Errorf("verified sources were challenged: %+v", c)
 	}
 }
 
