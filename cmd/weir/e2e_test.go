@@ -119,13 +119,15 @@ func (s *site) reader() *datapath.Reader {
 	return r
 }
 
-func counters(t testing.TB, r *datapath.Reader) (offered, dropped uint64) {
+// counters are the SYNs that came, and those that were dropped for their source's rate or answered by a cookie for cause.
+func counters(t testing.TB, r *datapath.Reader) (offered, stopped uint64) {
 	t.Helper()
 	c, err := r.Counters()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.Offered(datapath.ClassSYN).Packets, c.Total(datapath.VerdictDrop, datapath.ReasonSourceRate).Packets
+	return c.Offered(datapath.ClassSYN).Packets, c.Total(datapath.VerdictDrop, datapath.ReasonSourceRate).Packets +
+		c.Total(datapath.VerdictTX, datapath.ReasonUnverified).Packets
 }
 
 // rising waits until a number has risen.

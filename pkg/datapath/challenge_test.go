@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-sensor/weir/pkg/datapath/flood"
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
@@ -31,12 +30,6 @@ func newChallenged(t *testing.T) *challenged {
 	b.opts = Options{
 		Interface: b.Bank.Interface, BPFFS: te.PinDir(t), Limit: DefaultLimit, Sources: MinSources, Version: "test",
 	}
-	// A veth wakes its peer for frames sent by XDP_TX only if that has a program itself (veth_xdp_flush).
-	b.Switch.Do(t, func() {
-		sink, err := flood.NewSink("bank", true)
-		must(t, err)
-		t.Cleanup(func() { must(t, sink.Close()) })
-	})
 	b.Bank.Do(t, func() {
 		var err error
 		b.a, err = Attach(b.opts)

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+
+	"github.com/weir-sensor/weir/pkg/datapath/flood"
 )
 
 // The net is 198.51.100.0/24 and 2001:db8::/64 (documentation, RFC 5737 and 3849); the switch is .254, the way to all
@@ -33,12 +35,24 @@ func Bank(t testing.TB) *BankNet {
 	return b
 }
 
-// join adds a host and cables it to the switch, whose port is called as the host.
+// join adds a host and cables it to the switch, whose port is called as the host. The port passes all by XDP: a veth hands over
+// what its peer sends by XDP_TX only if it has a program itself (veth_xdp_flush).
 func (b *BankNet) join(name string, number byte) *Host {
 	b.t.Helper()
 	h := b.Host(name)
 	connect(b.t, b.Switch, name, h, "eth0")
 	b.Switch.ip(b.t, fmt.Sprintf("link set %s master br0", name))
+	b.Switch.Do(b.t, func() {
+		sink, err := flood.NewSink(name, true)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.t.Cleanup(func() {
+			if err := sink.Close(); err != nil {
+				b.t.Error(err)
+			}
+		})
+	})
 	h.configure(b.t, number)
 	h.ip(b.t,
 		fmt.Sprintf("route add default via %s", ipv4(gateway)),
