@@ -75,6 +75,7 @@ enum weir_list_kind {
 #define WEIR_LIST_END_MASK    ((1U << WEIR_LIST_END_BITS) - 1)
 #define WEIR_LIST_HELD	      WEIR_LIST_END_MASK /* no end of its own: it acts while somebody renews held_until_ns */
 #define WEIR_LIST_CEILINGS    16384
+#define WEIR_LIST_NEAR	      2 /* words */
 
 /* A table of one address family: a head, the IPv6 lengths, the filter, then the entries; see bpf/lists.h. */
 #define WEIR_LIST_HEAD	  0
@@ -106,7 +107,8 @@ struct weir_list_control {
 	__u64 interval;	     /* 1 / ceiling of an allowed prefix, ticks */
 	__u64 tolerance;     /* ticks */
 	__u32 ceiling;	     /* packets per second; for people */
-	__u32 on;	     /* bool; without it nothing is looked up */
+	__u32 reserved;
+	__u64 near[2][WEIR_LIST_NEAR]; /* a bit for each hash of the upper bits of what a family lists: others aren't looked up */
 };
 
 /* What a command, or an administrator's login, has put on the lists, for whoever makes the tables. */
@@ -220,9 +222,8 @@ struct weir_list_clock {
 	__u64 now; /* 2^26 ns */
 	__u64 interval;
 	__u64 tolerance;
-	__u32 on;   /* bool */
-	__u32 held; /* bool; the lease of the entries without an end lasts */
-	__u64 reserved[4];
+	__u64 held; /* bool; the lease of the entries without an end lasts */
+	__u64 near[2][WEIR_LIST_NEAR];
 };
 
 /* What one CPU owns: no other CPU writes it, so plain increments lose nothing. The first line caches the clock and the
@@ -285,7 +286,7 @@ _Static_assert(sizeof(struct weir_total) == 64, "classes share no cache line");
 _Static_assert(sizeof(struct weir_list_line) == 64, "a probe is one cache line");
 _Static_assert(sizeof(struct weir_list_head) == 64, "ABI");
 _Static_assert(sizeof(struct weir_list_clock) == 64, "ABI");
-_Static_assert(sizeof(struct weir_list_control) == 32, "ABI");
+_Static_assert(sizeof(struct weir_list_control) == 64, "ABI");
 _Static_assert(sizeof(struct weir_list_key) == 20, "ABI");
 _Static_assert(sizeof(struct weir_list_entry) == 216, "ABI");
 _Static_assert(sizeof(struct weir_set) == 64, "a set is one cache line");

@@ -65,7 +65,7 @@ static __always_inline void refresh_lists(struct weir_list_clock *l, __u64 now_n
 	l->interval = ctl->interval;
 	l->tolerance = ctl->tolerance;
 	l->held = now_ns < ctl->held_until_ns;
-	l->on = ctl->on;
+	__builtin_memcpy(l->near, ctl->near, sizeof(l->near));
 }
 
 /* A cookie lives for two epochs at most. */

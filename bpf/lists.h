@@ -229,6 +229,17 @@ static __always_inline bool over_ceiling(const struct weir_cpu *cpu, __u32 index
 	return backlog > cpu->lists.tolerance;
 }
 
+/* Tells whether anything is listed near a source, by its key: of its address the upper 16 bits, of an IPv6 address the upper
+ * 32. With a few entries, as when somebody is logged in, hardly any other packet pays for them.
+ */
+static __always_inline bool near_listed(const struct weir_list_clock *l, __u64 key, bool ipv6)
+{
+	__u32 upper = ipv6 ? (__u32)key : (__u16)(key >> 32);
+	__u32 hash = upper * 0x9e3779b1U;
+
+	return l->near[ipv6][hash >> 31] >> (hash >> 25 & 63) & 1;
+}
+
 #define LISTED_BITS 4
 
 /* What the lists say of the source of the packet whose IP header is at an offset: enum listed, and above LISTED_BITS the

@@ -199,7 +199,7 @@ static __always_inline struct outcome judge(struct xdp_md *ctx, struct weir_cpu 
 	p.l4 = packet_bytes(frame, c->pos);
 	p.proto = proto;
 	o = classify(c, &p);
-	listed = cpu->lists.on ? look_up_source(ctx, cpu, p.ip, p.ipv6) : LISTED_NOT;
+	listed = near_listed(&cpu->lists, p.key, p.ipv6) ? look_up_source(ctx, cpu, p.ip, p.ipv6) : LISTED_NOT;
 	return listed == LISTED_NOT ? judge_class(ctx, cpu, o, &p) : judge_listed(ctx, cpu, listed, o, &p);
 }
 

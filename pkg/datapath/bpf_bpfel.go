@@ -105,9 +105,8 @@ type bpfWeirCpu struct {
 		Now       uint64
 		Interval  uint64
 		Tolerance uint64
-		On        uint32
-		Held      uint32
-		Reserved  [4]uint64
+		Held      uint64
+		Near      [2][2]uint64
 	}
 	Counts [8][4][14]struct {
 		_       structs.HostLayout
@@ -131,7 +130,8 @@ type bpfWeirListControl struct {
 	Interval    uint64
 	Tolerance   uint64
 	Ceiling     uint32
-	On          uint32
+	Reserved    uint32
+	Near        [2][2]uint64
 }
 
 type bpfWeirListEntry struct {

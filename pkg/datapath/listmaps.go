@@ -85,18 +85,18 @@ func (m *listMaps) forget(keys []bpfWeirListKey) error {
 	return nil
 }
 
-// install makes a table and exchanges a family's by it: packets see one or the other. Without rows there is none, and
-// without any table nothing is looked up.
+// install makes a table and exchanges a family's by it: packets see one or the other. Without rows there is none.
 func (m *listMaps) install(rows []listRow, ipv6 bool, base uint64) error {
 	family := uint32(0)
 	if ipv6 {
 		family = 1
 	}
+	near := nearTo(rows, ipv6)
 	if len(rows) == 0 {
 		if err := m.tables.Delete(family); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("take a list away: %w", err)
 		}
-		return m.lookIf()
+		return m.changeControl(func(c *bpfWeirListControl) { c.Near[family] = near })
 	}
 	words, err := buildTable(rows, ipv6, base, newSeed)
 	if err != nil {
@@ -107,25 +107,18 @@ func (m *listMaps) install(rows []listRow, ipv6 bool, base uint64) error {
 		return err
 	}
 	defer func() { _ = table.Close() }() // the outer map holds it
+	// What is in either table is looked up while they are exchanged.
+	err = m.changeControl(func(c *bpfWeirListControl) {
+		c.Near[family][0] |= near[0]
+		c.Near[family][1] |= near[1]
+	})
+	if err != nil {
+		return err
+	}
 	if err := m.tables.Put(family, table); err != nil {
 		return fmt.Errorf("exchange a list: %w", err)
 	}
-	return m.lookIf()
-}
-
-// lookIf lets XDP look if there is a table.
-func (m *listMaps) lookIf() error {
-	var on uint32
-	for family := range uint32(2) {
-		var id ebpf.MapID
-		switch err := m.tables.Lookup(family, &id); {
-		case err == nil:
-			on = 1
-		case !errors.Is(err, ebpf.ErrKeyNotExist):
-			return fmt.Errorf("look for lists: %w", err)
-		}
-	}
-	return m.changeControl(func(c *bpfWeirListControl) { c.On = on })
+	return m.changeControl(func(c *bpfWeirListControl) { c.Near[family] = near })
 }
 
 func newListMap(words []uint64) (_ *ebpf.Map, err error) {

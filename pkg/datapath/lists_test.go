@@ -109,7 +109,7 @@ func model(rows []listRow, a netip.Addr) ListKind {
 func TestTheLongestPrefixWins(t *testing.T) {
 	p := newProgram(t, DefaultLimit)
 	for _, size := range []int{1, 2, 40, 3000} {
-		for round := range 4 {
+		for round := range 12 {
 			r := rand.New(rand.NewPCG(uint64(size), uint64(round)))
 			rows, addresses := randomRows(r, size)
 			p.listed(rows...)
