@@ -166,7 +166,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), iface string, budget
 	x, err := sensor.New(sensor.Config{
 		Root: s.root, Interface: iface, Tier: a.Tier, Version: version, Host: hostname(),
 		Interval: s.cfg.Sensor.Interval, EarlyReport: s.cfg.Sensor.EarlyReport, TopSources: s.cfg.Sensor.TopSources,
-	}, a, hoststats.New(), client, log)
+	}, a, hoststats.New(), hoststats.NewCard(iface), client, log)
 	if err != nil {
 		return err
 	}

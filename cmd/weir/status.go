@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-sensor/weir/pkg/datapath"
+	"github.com/weir-sensor/weir/pkg/hoststats"
 )
 
 // status is what `weir status` shows.
@@ -25,6 +26,7 @@ type status struct {
 	Burst        uint64                  `json:"burst"`
 	Budgets      []budgetStatus          `json:"budgets"`
 	Challenge    challengeStatus         `json:"challenge"`
+	Discards     uint64                  `json:"nic_discards"` // in the last second
 	Classes      []classStatus           `json:"classes"`
 	Reasons      map[string]reasonStatus `json:"reasons"`
 	Top          []sourceStatus          `json:"top_sources"`
@@ -113,12 +115,18 @@ func measure(bpffs, iface string, while time.Duration) (_ status, err error) {
 	if err != nil {
 		return status{}, err
 	}
+	card := hoststats.NewCard(iface)
+	_, noCard := card.Discards()
 	start := time.Now()
 	if _, err := r.TopSources(start, topShown); err != nil {
 		return status{}, err
 	}
 	time.Sleep(while)
 	now := time.Now()
+	discards, err := card.Discards()
+	if err = errors.Join(noCard, err); err != nil {
+		return status{}, err
+	}
 	after, err := r.Counters()
 	if err != nil {
 		return status{}, err
@@ -136,6 +144,7 @@ func measure(bpffs, iface string, while time.Duration) (_ status, err error) {
 		return status{}, err
 	}
 	s := newStatusOf(info, control, after, after.Sub(&before), now.Sub(start), top)
+	s.Discards = discards
 	s.Budgets, s.budgets = budgetStatuses(budgets), budgets
 	entries, counts, err := r.Lists()
 	if err != nil {
@@ -200,6 +209,9 @@ func (s status) print(w io.Writer) error {
 	}
 	row("lists\t%v", s.Lists)
 	row("challenge\t%v", s.Challenge)
+	if s.Discards > 0 {
+		row("network card\tdiscarded %d packets in the last second: more comes than this host can take", s.Discards)
+	}
 	if err := t.Flush(); err != nil {
 		return err
 	}

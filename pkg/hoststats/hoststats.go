@@ -1,5 +1,5 @@
-// Package hoststats reads how the protected server fares: CPU, memory, TCP, and which interface is its way out. It alone
-// imports gopsutil and procfs. What is of the network is that of the calling process's network namespace.
+// Package hoststats reads how the protected server fares: CPU, memory, TCP, what its network card discards, and which
+// interface is its way out. It alone imports gopsutil, procfs and ethtool. What is of the network is that of the calling process's network namespace.
 package hoststats
 
 import (

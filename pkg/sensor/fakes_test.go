@@ -83,6 +83,14 @@ func (h *fakeHost) TCP() (hoststats.TCP, error) {
 	return hoststats.TCP{Established: 7, ListenDrops: 1}, nil
 }
 
+// fakeCard discards what it is told.
+type fakeCard struct {
+	discards uint64
+	err      error
+}
+
+func (c *fakeCard) Discards() (uint64, error) { return c.discards, c.err }
+
 // fakeBus notes what is published and when.
 type fakeBus struct {
 	mu      sync.Mutex
@@ -167,6 +175,7 @@ type bench struct {
 	t        *testing.T
 	datapath *fakeDatapath
 	host     *fakeHost
+	card     fakeCard
 	bus      *fakeBus
 	log      *strings.Builder // to be read when the sensor has ended
 	stop     func()
@@ -181,7 +190,7 @@ func (b *bench) run() *bench {
 	b.t.Helper()
 	cfg := DefaultConfig()
 	cfg.Version, cfg.Host, cfg.Interface, cfg.Tier = "v1", "bank", "eth0", "xdp-native"
-	s, err := New(cfg, b.datapath, b.host, b.bus, slog.New(slog.NewTextHandler(b.log, nil)))
+	s, err := New(cfg, b.datapath, b.host, &b.card, b.bus, slog.New(slog.NewTextHandler(b.log, nil)))
 	if err != nil {
 		b.t.Fatal(err)
 	}

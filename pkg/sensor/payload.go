@@ -16,6 +16,8 @@ type observation struct {
 	counted  datapath.Counters // in the interval
 	syns     uint64            // in the last span
 	early    bool
+	flood    bool   // syns are over the early-report level
+	discards uint64 // by the network card, in the interval
 	control  datapath.Control
 	top      []datapath.SourceRate
 	tcp      hoststats.TCP
@@ -37,6 +39,8 @@ func (c Config) network(o observation) wire.Network {
 		Drops:                byReason(&o.counted, datapath.VerdictDrop),
 		WouldDrop:            byReason(&o.counted, datapath.VerdictWouldDrop),
 		Challenged:           byReason(&o.counted, datapath.VerdictTX),
+		NICDiscards:          o.discards,
+		BeyondHost:           o.discards > 0 && (o.flood || overLimit(&o.counted)),
 		Challenging:          o.control.Challenging,
 		ChallengeStarts:      o.control.ChallengeStarts,
 	}
@@ -57,6 +61,16 @@ func (c Config) network(o observation) wire.Network {
 		}
 	}
 	return n
+}
+
+// overLimit tells whether anything was over a limit: floods of other classes than SYN show by that.
+func overLimit(counted *datapath.Counters) bool {
+	for _, v := range []datapath.Verdict{datapath.VerdictDrop, datapath.VerdictWouldDrop, datapath.VerdictTX} {
+		if len(byReason(counted, v)) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // rates has every class, those without packets too, and none if no time has passed.

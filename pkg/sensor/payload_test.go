@@ -113,3 +113,24 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+func TestBeyondHostIsAFloodThatTheCardDiscards(t *testing.T) {
+	var dropped, passed datapath.Counters
+	dropped[datapath.ClassUDP][datapath.VerdictDrop][datapath.ReasonTotalRate].Packets = 1
+	passed[datapath.ClassSYN][datapath.VerdictPass][datapath.ReasonNone].Packets = 1000
+	for _, row := range []struct {
+		name string
+		o    observation
+		want bool
+	}{
+		{"calm", observation{counted: passed, discards: 7}, false},
+		{"SYN flood", observation{counted: passed, discards: 7, flood: true}, true},
+		{"flood of another class", observation{counted: dropped, discards: 7}, true},
+		{"flood that fits", observation{counted: dropped, flood: true}, false},
+	} {
+		got := Config{}.network(row.o)
+		if got.BeyondHost != row.want || got.NICDiscards != row.o.discards {
+			t.Errorf("%s: %v, %d discards", row.name, got.BeyondHost, got.NICDiscards)
+		}
+	}
+}

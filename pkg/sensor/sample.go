@@ -20,6 +20,9 @@ func (s *Sensor) begin(now time.Time) error {
 	if _, err := s.host.CPU(); err != nil { // it measures from here on
 		s.complaints.Warn(now, "no CPU usage", "err", err)
 	}
+	if _, err := s.card.Discards(); err != nil { // likewise
+		s.complaints.Warn(now, "the network card's discards can't be read", "err", err)
+	}
 	return s.refreshTop(now)
 }
 
@@ -97,6 +100,10 @@ func (s *Sensor) reportNetwork(now time.Time, counters datapath.Counters, syns u
 	} else {
 		s.tcp = tcp
 	}
+	discards, cardErr := s.card.Discards()
+	if cardErr != nil {
+		s.complaints.Warn(now, "the network card's discards can't be read", "err", cardErr)
+	}
 	s.post(message{
 		topic: s.cfg.Root.MetricsNetwork(),
 		early: early,
@@ -106,6 +113,8 @@ func (s *Sensor) reportNetwork(now time.Time, counters datapath.Counters, syns u
 			counted:  counters.Sub(&s.reported.counters),
 			syns:     syns,
 			early:    early,
+			flood:    s.cfg.EarlyReport > 0 && syns > s.cfg.EarlyReport,
+			discards: discards,
 			control:  control,
 			top:      s.top,
 			tcp:      s.tcp,

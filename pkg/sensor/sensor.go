@@ -30,6 +30,11 @@ type Host interface {
 	TCP() (hoststats.TCP, error)
 }
 
+// Card is the interface's: packets that it discarded since the last call.
+type Card interface {
+	Discards() (uint64, error)
+}
+
 // Bus is the connection to the broker.
 type Bus interface {
 	Publish(context.Context, bus.Publication) error
@@ -42,6 +47,7 @@ type Sensor struct {
 	cfg        Config
 	datapath   Datapath
 	host       Host
+	card       Card
 	bus        Bus
 	log        *slog.Logger
 	complaints console.Complaints
@@ -73,12 +79,12 @@ const (
 )
 
 // New returns a sensor of a datapath that is attached.
-func New(cfg Config, d Datapath, h Host, b Bus, log *slog.Logger) (*Sensor, error) {
+func New(cfg Config, d Datapath, h Host, c Card, b Bus, log *slog.Logger) (*Sensor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	return &Sensor{
-		cfg: cfg, datapath: d, host: h, bus: b, log: log,
+		cfg: cfg, datapath: d, host: h, card: c, bus: b, log: log,
 		complaints: console.Complaints{Log: log, Every: complainEvery},
 		out:        make(chan message, outbox),
 		early:      early{level: cfg.EarlyReport},

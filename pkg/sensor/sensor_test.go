@@ -244,14 +244,14 @@ func TestHostErrorsLeaveTheOthersGoing(t *testing.T) {
 
 func TestDatapathGoneAtTheStart(t *testing.T) {
 	d := &fakeDatapath{err: datapath.ErrDetached}
-	s, err := New(DefaultConfig(), d, &fakeHost{}, &fakeBus{}, silent)
+	s, err := New(DefaultConfig(), d, &fakeHost{}, &fakeCard{}, &fakeBus{}, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Run(t.Context(), func() { t.Error("ready") }); !errors.Is(err, datapath.ErrDetached) {
 		t.Error(err)
 	}
-	if _, err := New(Config{}, d, &fakeHost{}, &fakeBus{}, silent); err == nil {
+	if _, err := New(Config{}, d, &fakeHost{}, &fakeCard{}, &fakeBus{}, silent); err == nil {
 		t.Error("an empty configuration is accepted")
 	}
 }
@@ -273,7 +273,7 @@ func TestTopSourcesAreAskedForEachSecond(t *testing.T) {
 func quiet(t testing.TB) *Sensor {
 	cfg := DefaultConfig()
 	cfg.TopSources = 0
-	s, err := New(cfg, &fakeDatapath{}, &fakeHost{}, &fakeBus{away: true}, silent)
+	s, err := New(cfg, &fakeDatapath{}, &fakeHost{}, &fakeCard{}, &fakeBus{away: true}, silent)
 	if err != nil {
 		t.Fatal(err)
 	}

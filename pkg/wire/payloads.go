@@ -35,6 +35,8 @@ type Network struct {
 	Challenged      map[string]uint64 `json:"challenged,omitempty"`       // packets answered by a SYN cookie, by what spoke against them
 	Challenging     bool              `json:"challenging,omitempty"`      // SYNs to listeners are answered by SYN cookies now
 	ChallengeStarts uint64            `json:"challenge_starts,omitempty"` // how often they began to be by themselves, since counting began
+	NICDiscards     uint64            `json:"nic_discards,omitempty"`     // packets that the network card discarded before the host saw them
+	BeyondHost      bool              `json:"beyond_host,omitempty"`      // it does during a flood, which is more than this host can hold
 	TopSources      []Source          `json:"top_sources,omitempty"`      // by SYN rate, highest first
 	TCP             *TCPHealth        `json:"tcp,omitempty"`
 }
