@@ -111,8 +111,11 @@ func (b Budgets) raw() bpfWeirBudgets {
 			Total:  budget.Total.raw(uint64(time.Second)),
 		}
 		raw.Budgeted |= 1 << class
-		if Class(class) == ClassTCP {
+		switch Class(class) {
+		case ClassTCP:
 			raw.Budgeted |= 1 << ClassSYNACK
+		case ClassFragment:
+			raw.Budgeted |= 1 << ClassUDP // who asks must be known, to tell fragments of replies from others
 		}
 	}
 	raw.NumManagement = uint32(len(b.ManagementPorts))

@@ -296,6 +296,14 @@ func TestFragmentsOfRepliesAreNeverDropped(t *testing.T) {
 				t.Errorf("to %v, datagram %d: %v", host.Src, id, err)
 			}
 		}
+		// Who is answered by a service gets no fragments past the budget.
+		asked := with(back(host), udp(4000, 53))
+		must(t, p.expect(asked.Bytes(), passed(ClassUDP)))
+		p.leave(back(asked))
+		must(t, p.expect(first(asked, 73), passed(ClassUDP)))
+		if err := p.expect(rest(73), dropped(ClassFragment)); err != nil {
+			t.Errorf("to %v, from whom a service has answered: %v", host.Src, err)
+		}
 		other := with(back(host), later(70))
 		other.Src = other.Src.Next()
 		if err := p.expect(other.Bytes(), dropped(ClassFragment)); err != nil {
