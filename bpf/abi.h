@@ -195,7 +195,11 @@ struct weir_budgets {
 	__u32 num_management;
 	__u16 budgeted; /* as in struct weir_cpu */
 	__u16 tracking; /* bool: netfilter tracks connections, some of which it may redirect */
+	__u32 connections; /* that a source may have open; 0: any number */
+	__u32 reserved;
 };
+
+#define WEIR_CAPPED (1U << 15) /* in budgeted: connections isn't 0 */
 
 /* The bucket that all sources share: GCRA's theoretical arrival time, nanoseconds modulo 2^48. */
 struct weir_total {
@@ -239,7 +243,7 @@ struct weir_cpu {
 	__u16 wary;	   /* bool: the policy is auto, and it may act */
 	__u16 prolonged;   /* jiffy, its lower bits, in which this CPU last found auto's challenge needed */
 	__u16 accepting;   /* bool */
-	__u16 budgeted;	   /* bit mask of the classes that have a budget beside SYN's per source */
+	__u16 budgeted;	   /* bit mask of the classes that have a budget beside SYN's per source, and WEIR_CAPPED */
 	__u32 epoch;	   /* of the cookies made now */
 	__u32 other_epoch; /* the one before; at the end of a minute the next, for cookies of a CPU that is ahead */
 	__u32 mtu;	   /* of the interface; 0: not known yet */
@@ -280,7 +284,7 @@ struct weir_info {
 _Static_assert(sizeof(struct weir_control) == 96, "ABI");
 _Static_assert(sizeof(struct weir_cpu) == 192 + 16 * WEIR_CLASS_LEN * WEIR_VERDICT_LEN * WEIR_REASON_LEN, "ABI");
 _Static_assert(sizeof(struct weir_cpu) % 64 == 0, "CPUs share no cache line");
-_Static_assert(sizeof(struct weir_budgets) == 72 * WEIR_CLASS_LEN + 24, "ABI");
+_Static_assert(sizeof(struct weir_budgets) == 72 * WEIR_CLASS_LEN + 32, "ABI");
 _Static_assert(sizeof(struct weir_spoofing) == 64, "ABI");
 _Static_assert(sizeof(struct weir_total) == 64, "classes share no cache line");
 _Static_assert(sizeof(struct weir_list_line) == 64, "a probe is one cache line");

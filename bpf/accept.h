@@ -44,6 +44,7 @@ typedef struct {
 
 struct sock_common {
 	__be32 skc_daddr;
+	__u16 skc_num;
 	unsigned short skc_family;
 	unsigned char skc_state;
 	possible_net_t skc_net;

@@ -7,6 +7,7 @@
 #ifndef WEIR_CHALLENGE_H
 #define WEIR_CHALLENGE_H
 
+#include "connections.h"
 #include "counters.h"
 #include "handshakes.h"
 #include "listeners.h"
@@ -320,6 +321,8 @@ __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 o
 		return ACK_PROVEN; /* data behind the ACK */
 	if (!valid && !kernel_cookie(ip, end, ipv6))
 		return is_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
+	if (valid && cpu->enforcing && at_cap(cpu, key))
+		return WEIR_REASON_CONNECTIONS;
 	if (valid && !verify_source(cpu, key))
 		return WEIR_REASON_SOURCE_RATE;
 	if (h->tuple != tuple)

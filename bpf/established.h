@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Sources that complete a handshake with the kernel itself, while nothing is challenged: the tracepoint of each socket's
- * change of state tells. Without it (kernels that lack BTF or the tracepoint) a source earns its entry when it is challenged.
+/* Sources that complete a handshake with the kernel itself, and how many connections they have: the tracepoint of each socket's
+ * change of state tells. Without it (kernels that lack BTF or the tracepoint) a source earns its entry when it is challenged,
+ * and there is no cap on connections.
  */
 #ifndef WEIR_ESTABLISHED_H
 #define WEIR_ESTABLISHED_H
@@ -8,10 +9,13 @@
 #include <bpf/bpf_tracing.h>
 
 #include "accept.h"
+#include "connections.h"
 #include "spoofing.h"
 
 #define STATE_ESTABLISHED 1
 #define STATE_SYN_RECV	  3
+#define STATE_CLOSE	  7
+#define STATES_OPEN	  (1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11) /* ESTABLISHED and those of closing, but TIME_WAIT */
 
 /* The network namespace of the interface; set by the loader. The tracepoint tells of all. */
 const volatile __u32 netns;
@@ -35,17 +39,16 @@ static __always_inline __u64 socket_key(const struct sock *sk)
 	return 0;
 }
 
-static __always_inline void note_established(const struct sock *sk)
+static __always_inline void note_established(__u64 key)
 {
 	struct weir_source *way;
 	struct weir_control *ctl;
 	struct weir_set *set;
-	__u64 key, now;
 	__u32 zero = 0;
+	__u64 now;
 
-	key = socket_key(sk);
 	ctl = bpf_map_lookup_elem(&control, &zero);
-	if (!key || !ctl)
+	if (!ctl)
 		return;
 	set = verified_set(key);
 	if (!set)
@@ -57,11 +60,66 @@ static __always_inline void note_established(const struct sock *sk)
 }
 
 SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(weir_established, const struct sock *sk, int was, int is)
+int BPF_PROG(weir_established, struct sock *sk, int was, int is)
 {
+	__u64 key;
+
 	(void)ctx;
-	if (was == STATE_SYN_RECV && is == STATE_ESTABLISHED && sk->__sk_common.skc_net.net->ns.inum == netns)
-		note_established(sk);
+	if (is == STATE_CLOSE) {
+		uncount_connection(sk);
+		return 0;
+	}
+	if (was != STATE_SYN_RECV || is != STATE_ESTABLISHED || sk->__sk_common.skc_net.net->ns.inum != netns)
+		return 0;
+	key = socket_key(sk);
+	if (!key)
+		return 0;
+	note_established(key);
+	count_connection(sk, key);
+	return 0;
+}
+
+/* The local ports that somebody listens on, a bit each, while weir_open runs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536 / 64);
+	__type(key, __u32);
+	__type(value, __u64);
+} listening SEC(".maps");
+
+struct bpf_iter__tcp {
+	struct sock_common *sk_common;
+} __attribute__((preserve_access_index));
+
+/* Counts the connections that were open before the tracepoint was watched. The iterator shows listeners first: a socket on a port
+ * of theirs was opened by a client.
+ */
+SEC("iter/tcp")
+int weir_open(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct tcp_sock *sk;
+	__u32 word;
+	__u64 *ports, key;
+
+	if (!skc)
+		return 0;
+	word = skc->skc_num / 64;
+	ports = bpf_map_lookup_elem(&listening, &word);
+	if (!ports)
+		return 0;
+	if (skc->skc_state == STATE_LISTEN) {
+		*ports |= 1ULL << skc->skc_num % 64;
+		return 0;
+	}
+	if (!(STATES_OPEN & 1 << skc->skc_state) || !(*ports & 1ULL << skc->skc_num % 64))
+		return 0;
+	sk = bpf_skc_to_tcp_sock(skc);
+	if (!sk)
+		return 0;
+	key = socket_key((struct sock *)sk);
+	if (key)
+		count_connection(sk, key);
 	return 0;
 }
 

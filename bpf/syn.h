@@ -5,6 +5,7 @@
 
 #include "budgets.h"
 #include "challenge.h"
+#include "connections.h"
 #include "packet.h"
 #include "spoofing.h"
 
@@ -61,6 +62,15 @@ static __always_inline struct outcome limit_syn(const struct weir_cpu *cpu, __u6
 	return o;
 }
 
+/* A source that may have no further connection needs no SYN. */
+static __always_inline struct outcome over_cap(const struct weir_cpu *cpu, enum weir_class class)
+{
+	struct outcome o = pass(class, WEIR_REASON_CONNECTIONS);
+
+	o.verdict = cpu->enforcing ? WEIR_VERDICT_DROP : WEIR_VERDICT_WOULD_DROP;
+	return o;
+}
+
 /* A SYN that is answered by a cookie is charged to nobody: its source may be anybody's. */
 static __always_inline struct outcome challenge_syn(struct xdp_md *ctx, struct weir_cpu *cpu, const struct packet *p, int reason)
 {
@@ -84,6 +94,8 @@ static __always_inline struct outcome judge_syn(struct xdp_md *ctx, struct weir_
 	struct outcome o = pass(WEIR_CLASS_SYN, WEIR_REASON_NONE);
 	int reason;
 
+	if (at_cap(cpu, p->key))
+		return over_cap(cpu, WEIR_CLASS_SYN);
 	if (!can_challenge || !(cpu->challenging || cpu->wary))
 		return limit_syn(cpu, p->key, p->ipv6);
 	if (!cpu->challenging) {

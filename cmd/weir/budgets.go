@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/weir-sensor/weir/pkg/config"
 	"github.com/weir-sensor/weir/pkg/datapath"
@@ -19,6 +20,10 @@ func budgetsOf(cfg *config.Config) (datapath.Budgets, error) {
 	if b.ManagementPorts, err = config.Ports(cfg.ManagementPorts); err != nil {
 		return b, fmt.Errorf("management-ports: %w", err)
 	}
+	if cfg.Limit.Connections > math.MaxUint32 {
+		return b, fmt.Errorf("limit.connections %d: give %d at most", cfg.Limit.Connections, uint32(math.MaxUint32))
+	}
+	b.Connections = uint32(cfg.Limit.Connections)
 	for i, x := range cfg.Budgets {
 		b.Classes[budgetClasses[i]] = datapath.Budget{
 			Source: limitOf(x.Rate, x.Burst), Prefix: limitOf(x.PrefixRate, x.PrefixBurst), Total: limitOf(x.TotalRate, x.TotalBurst),

@@ -149,7 +149,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), iface string, budget
 		log.Warn("SYNs can be limited here, not challenged", "err", a.NoChallenge)
 	}
 	if a.NoWatch != nil {
-		log.Warn("clients count as verified only once they were challenged", "err", a.NoWatch)
+		log.Warn("clients count as verified only once they were challenged, and limit.connections doesn't act", "err", a.NoWatch)
 	}
 	if !a.Replies && len(budgetStatuses(budgets)) > 0 {
 		log.Warn("before Linux 6.6 budgets may drop replies to UDP sockets that aren't connected, and to pings")

@@ -113,7 +113,7 @@ func (l xdpLimiter) State() (_ controller.State, err error) {
 func stopped(c *datapath.Counters) uint64 {
 	var n uint64
 	for _, reason := range []datapath.Reason{datapath.ReasonSourceRate, datapath.ReasonPrefixRate, datapath.ReasonTotalRate,
-		datapath.ReasonUnverified, datapath.ReasonCookie} {
+		datapath.ReasonUnverified, datapath.ReasonCookie, datapath.ReasonConnections} {
 		n += c.Total(datapath.VerdictDrop, reason).Packets + c.Total(datapath.VerdictTX, reason).Packets
 	}
 	return n

@@ -208,6 +208,9 @@ func (s status) print(w io.Writer) error {
 		row("\t%v", b)
 	}
 	row("lists\t%v", s.Lists)
+	if s.budgets.Connections > 0 {
+		row("\t%d connections of each source", s.budgets.Connections)
+	}
 	row("challenge\t%v", s.Challenge)
 	if s.Discards > 0 {
 		row("network card\tdiscarded %d packets in the last second: more comes than this host can take", s.Discards)

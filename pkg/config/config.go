@@ -70,6 +70,8 @@ type Limit struct {
 	Lease     time.Duration
 	Challenge string // never, always or auto
 
+	Connections uint64 // open at a time; 0 for any number
+
 	UnverifiedRate  uint64 // SYNs per second of all sources without a completed handshake, for auto
 	UnverifiedBurst uint64 // SYNs
 	Autonomous      bool   // auto acts without limiting too

@@ -85,6 +85,8 @@ var Settings = complete(withBudgets([]Setting{
 		Help: "SYNs per second that a source may send while limiting is on, unless the command says otherwise"},
 	{Key: "limit.burst", Commands: limiting, field: func(c *Config) any { return &c.Limit.Burst },
 		Help: "SYNs that a source may send at once"},
+	{Key: "limit.connections", Commands: limiting, field: func(c *Config) any { return &c.Limit.Connections },
+		Help: "connections that a source may have open while limiting is on; 0 for any number"},
 	{Key: "limit.lease", Commands: leasing, field: func(c *Config) any { return &c.Limit.Lease },
 		Help: "time after which limiting ends by itself, unless the controller renews it"},
 	{Key: "limit.challenge", Commands: leasing, field: func(c *Config) any { return &c.Limit.Challenge },

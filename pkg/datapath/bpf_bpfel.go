@@ -56,6 +56,8 @@ type bpfWeirBudgets struct {
 	NumManagement uint32
 	Budgeted      uint16
 	Tracking      uint16
+	Connections   uint32
+	Reserved      uint32
 }
 
 type bpfWeirControl struct {
@@ -192,7 +194,9 @@ const (
 	bpfMapBudgetSets       = "budget_sets"
 	bpfMapBudgets          = "budgets"
 	bpfMapCeilings         = "ceilings"
+	bpfMapConnections      = "connections"
 	bpfMapControl          = "control"
+	bpfMapCounted          = "counted"
 	bpfMapCpus             = "cpus"
 	bpfMapFlows            = "flows"
 	bpfMapHandshakes       = "handshakes"
@@ -200,6 +204,7 @@ const (
 	bpfMapListControl      = "list_control"
 	bpfMapListEntries      = "list_entries"
 	bpfMapListeners        = "listeners"
+	bpfMapListening        = "listening"
 	bpfMapLists            = "lists"
 	bpfMapLocals           = "locals"
 	bpfMapSources          = "sources"
@@ -211,6 +216,7 @@ const (
 	bpfProgWeirEstablished = "weir_established"
 	bpfProgWeirFrags       = "weir_frags"
 	bpfProgWeirNote        = "weir_note"
+	bpfProgWeirOpen        = "weir_open"
 	bpfVarBenchDrop        = "bench_drop"
 	bpfVarCanChallenge     = "can_challenge"
 	bpfVarCanNote          = "can_note"
@@ -270,6 +276,7 @@ type bpfProgramSpecs struct {
 	WeirEstablished *ebpf.ProgramSpec `ebpf:"weir_established"`
 	WeirFrags       *ebpf.ProgramSpec `ebpf:"weir_frags"`
 	WeirNote        *ebpf.ProgramSpec `ebpf:"weir_note"`
+	WeirOpen        *ebpf.ProgramSpec `ebpf:"weir_open"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -279,7 +286,9 @@ type bpfMapSpecs struct {
 	BudgetSets  *ebpf.MapSpec `ebpf:"budget_sets"`
 	Budgets     *ebpf.MapSpec `ebpf:"budgets"`
 	Ceilings    *ebpf.MapSpec `ebpf:"ceilings"`
+	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Control     *ebpf.MapSpec `ebpf:"control"`
+	Counted     *ebpf.MapSpec `ebpf:"counted"`
 	Cpus        *ebpf.MapSpec `ebpf:"cpus"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Handshakes  *ebpf.MapSpec `ebpf:"handshakes"`
@@ -287,6 +296,7 @@ type bpfMapSpecs struct {
 	ListControl *ebpf.MapSpec `ebpf:"list_control"`
 	ListEntries *ebpf.MapSpec `ebpf:"list_entries"`
 	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
+	Listening   *ebpf.MapSpec `ebpf:"listening"`
 	Lists       *ebpf.MapSpec `ebpf:"lists"`
 	Locals      *ebpf.MapSpec `ebpf:"locals"`
 	Sources     *ebpf.MapSpec `ebpf:"sources"`
@@ -334,7 +344,9 @@ type bpfMaps struct {
 	BudgetSets  *ebpf.Map `ebpf:"budget_sets"`
 	Budgets     *ebpf.Map `ebpf:"budgets"`
 	Ceilings    *ebpf.Map `ebpf:"ceilings"`
+	Connections *ebpf.Map `ebpf:"connections"`
 	Control     *ebpf.Map `ebpf:"control"`
+	Counted     *ebpf.Map `ebpf:"counted"`
 	Cpus        *ebpf.Map `ebpf:"cpus"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Handshakes  *ebpf.Map `ebpf:"handshakes"`
@@ -342,6 +354,7 @@ type bpfMaps struct {
 	ListControl *ebpf.Map `ebpf:"list_control"`
 	ListEntries *ebpf.Map `ebpf:"list_entries"`
 	Listeners   *ebpf.Map `ebpf:"listeners"`
+	Listening   *ebpf.Map `ebpf:"listening"`
 	Lists       *ebpf.Map `ebpf:"lists"`
 	Locals      *ebpf.Map `ebpf:"locals"`
 	Sources     *ebpf.Map `ebpf:"sources"`
@@ -355,7 +368,9 @@ func (m *bpfMaps) Close() error {
 		m.BudgetSets,
 		m.Budgets,
 		m.Ceilings,
+		m.Connections,
 		m.Control,
+		m.Counted,
 		m.Cpus,
 		m.Flows,
 		m.Handshakes,
@@ -363,6 +378,7 @@ func (m *bpfMaps) Close() error {
 		m.ListControl,
 		m.ListEntries,
 		m.Listeners,
+		m.Listening,
 		m.Lists,
 		m.Locals,
 		m.Sources,
@@ -397,6 +413,7 @@ type bpfPrograms struct {
 	WeirEstablished *ebpf.Program `ebpf:"weir_established"`
 	WeirFrags       *ebpf.Program `ebpf:"weir_frags"`
 	WeirNote        *ebpf.Program `ebpf:"weir_note"`
+	WeirOpen        *ebpf.Program `ebpf:"weir_open"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -406,6 +423,7 @@ func (p *bpfPrograms) Close() error {
 		p.WeirEstablished,
 		p.WeirFrags,
 		p.WeirNote,
+		p.WeirOpen,
 	)
 }
 

@@ -22,6 +22,9 @@ type Budgets struct {
 	// ClassOther is never limited.
 	Classes [NumClasses]Budget
 
+	// Connections are how many a source may have open on this host's listeners; 0 for any number.
+	Connections uint32
+
 	// ManagementPorts are the TCP ports by which administrators come, MaxManagementPorts at most: what comes there may be
 	// challenged, and is never dropped.
 	ManagementPorts []uint16
@@ -98,6 +101,9 @@ func (l Limit) raw(steps uint64) bpfWeirRate {
 	return bpfWeirRate{Interval: interval, Tolerance: (l.Burst - 1) * interval, Rate: uint32(l.Rate), Burst: uint32(l.Burst)}
 }
 
+// capped is WEIR_CAPPED.
+const capped = 1 << 15
+
 // raw is what stands in the budgets map.
 func (b Budgets) raw() bpfWeirBudgets {
 	var raw bpfWeirBudgets
@@ -118,6 +124,9 @@ func (b Budgets) raw() bpfWeirBudgets {
 			raw.Budgeted |= 1 << ClassUDP // who asks must be known, to tell fragments of replies from others
 		}
 	}
+	if raw.Connections = b.Connections; raw.Connections > 0 {
+		raw.Budgeted |= capped
+	}
 	raw.NumManagement = uint32(len(b.ManagementPorts))
 	for i := range raw.Management {
 		if n := len(b.ManagementPorts); n > 0 {
@@ -133,6 +142,7 @@ func (raw bpfWeirBudgets) decode() Budgets {
 	for class, x := range raw.Classes {
 		b.Classes[class] = Budget{Source: limit(x.Source), Prefix: limit(x.Prefix), Total: limit(x.Total)}
 	}
+	b.Connections = raw.Connections
 	for _, port := range raw.Management[:min(raw.NumManagement, MaxManagementPorts)] {
 		b.ManagementPorts = append(b.ManagementPorts, networkOrder(port))
 	}

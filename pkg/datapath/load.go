@@ -63,6 +63,7 @@ func (c constants) spec(tracking bool) (*ebpf.CollectionSpec, error) {
 	}
 	if c.netns == 0 {
 		leaveOut(spec.Programs[bpfProgWeirEstablished])
+		leaveOut(spec.Programs[bpfProgWeirOpen])
 	}
 	if !tracking {
 		stripTracking(spec)

@@ -55,6 +55,9 @@ func (m *bpfMaps) pinned() map[string]*ebpf.Map {
 
 		bpfMapVerified: m.Verified,
 		bpfMapSpoofing: m.Spoofing,
+
+		bpfMapConnections: m.Connections,
+		bpfMapCounted:     m.Counted,
 	}
 }
 

@@ -3,6 +3,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -13,8 +14,8 @@ import (
 // errNoTracepoint is for kernels without BTF or the tracepoint inet_sock_set_state, and for privilege without CAP_PERFMON.
 var errNoTracepoint = errors.New("the tracepoint of sockets' states can't be used")
 
-// watch attaches and pins the program that sees which sources complete handshakes with the kernel, unless the same one is
-// there already. Nothing depends on it: without it sources are known once they were challenged.
+// watch attaches and pins the program that sees which sources complete handshakes with the kernel, and how many connections they
+// have, unless the same one is there already. Without it sources are known once they were challenged, and there is no cap.
 func (p place) watch(objs *bpfObjects) error {
 	if objs.WeirEstablished.Type() != ebpf.Tracing {
 		return errNoTracepoint
@@ -34,7 +35,22 @@ func (p place) watch(objs *bpfObjects) error {
 	if err := l.Pin(next); err != nil {
 		return errors.Join(fmt.Errorf("pin the tracepoint's link: %w", err), l.Close())
 	}
-	return errors.Join(os.Rename(next, pin), l.Close())
+	return errors.Join(os.Rename(next, pin), l.Close(), countOpen(objs))
+}
+
+// countOpen counts the connections that are open already, of the calling thread's network namespace.
+func countOpen(objs *bpfObjects) (err error) {
+	l, err := link.AttachIter(link.IterOptions{Program: objs.WeirOpen})
+	if err != nil {
+		return fmt.Errorf("count the open connections: %w", err)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	walk, err := l.Open()
+	if err != nil {
+		return fmt.Errorf("count the open connections: %w", err)
+	}
+	_, err = io.Copy(io.Discard, walk) // it prints nothing
+	return errors.Join(err, walk.Close())
 }
 
 // watchedBy tells whether the pinned link runs a program of the same instructions.
