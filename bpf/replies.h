@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* The budgets of what isn't a SYN, and what is spared whatever they say: replies to this host's own traffic, what belongs to a
- * connection, and what IPv6 needs to find its neighbours. Each function returns an enum weir_reason; beyond the budget, flows
- * are looked up, so that a packet within it pays nothing for that. They are global functions: the verifier looks at each once.
+ * connection, and what IPv6 needs to find its neighbours. Each function returns an enum weir_reason. They are global functions:
+ * the verifier looks at each once.
  */
 #ifndef WEIR_REPLIES_H
 #define WEIR_REPLIES_H

@@ -1,6 +1,8 @@
 package datapath
 
 import (
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -81,5 +83,45 @@ func TestKernelsWithoutConnectionTracking(t *testing.T) {
 				t.Errorf("%s calls %s", name, ins.Reference())
 			}
 		}
+	}
+}
+
+// Before Linux 6.6 nobody notes what leaves: who has connected its socket is known all the same.
+func TestConnectedSocketsAreKnownWithoutTC(t *testing.T) {
+	b := &challenged{BankNet: te.Bank(t), t: t}
+	objs, err := constants{seed: newSeed(), sources: MinSources}.load(nil)
+	must(t, err)
+	t.Cleanup(func() { must(t, objs.Close()) })
+	must(t, objs.prepare(constants{}, DefaultLimit, "test", time.Now()))
+	must(t, changeControl(objs.Control, func(raw *bpfWeirControl) {
+		raw.Mode, raw.UntilNs = modeEnforce, monotonicNow()+uint64(time.Hour)
+	}))
+	var all Budgets
+	all.Classes[ClassUDP], all.Classes[ClassFragment] = Budget{Total: Limit{1, 1}}, Budget{Total: Limit{1, 1}}
+	must(t, writeBudgets(objs.Budgets, all))
+	b.Bank.Do(t, func() {
+		iface, err := net.InterfaceByName(b.Bank.Interface)
+		must(t, err)
+		l, err := link.AttachXDP(link.XDPOptions{Program: objs.Weir, Interface: iface.Index, Flags: link.XDPDriverMode})
+		must(t, err)
+		t.Cleanup(func() { must(t, l.Close()) })
+	})
+	b.serveUDP(53)
+	for _, to := range []netip.AddrPort{b.Customer.Addr(53), b.Customer.Addr6(53)} {
+		c, err := b.Bank.Dial(t.Context(), "udp", to.String())
+		must(t, err)
+		for _, size := range []int{100, 8000} {
+			if n := ask(t, connectedConn{c.(*net.UDPConn)}, nil, 20, size); n != 20 {
+				t.Errorf("%v: %d of 20 answers of %d bytes arrive", to, n, size)
+			}
+		}
+		must(t, c.Close())
+	}
+	memory, err := objs.Cpus.Memory()
+	must(t, err)
+	sum, err := (&Reader{cpus: objs.Cpus, counters: memory, scratch: make([]byte, memory.Size())}).sum()
+	must(t, err)
+	if n := sum[ClassUDP][VerdictPass][ReasonReply].Packets; n < 70 {
+		t.Errorf("%d answers passed an exhausted budget", n)
 	}
 }
