@@ -56,7 +56,13 @@ struct sock {
 	struct sock_common __sk_common;
 } __attribute__((preserve_access_index));
 
-struct tcp_sock;
+struct tcp_sock {
+	__u32 rcv_nxt;
+	__u32 snd_una;
+	__u32 snd_nxt;
+	__u32 max_window;
+	__u64 bytes_acked;
+} __attribute__((preserve_access_index));
 
 struct inet_timewait_sock {
 	struct sock_common __tw_common;
@@ -72,7 +78,8 @@ extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *skb, struct sock *sk, struc
 enum arrival {
 	ARRIVAL_PASS,
 	ARRIVAL_DROP,
-	ARRIVAL_REUSES, /* the tuple of a connection in TIME_WAIT */
+	ARRIVAL_REUSES, /* the tuple of a connection that its client has forgotten */
+	ARRIVAL_REPEATS, /* a handshake that the kernel began itself */
 };
 
 static __always_inline bool open_connection(struct __sk_buff *skb, struct bpf_sock *listener, const struct tcp_options *o,
@@ -109,6 +116,38 @@ static __noinline bool skb_redirected(struct __sk_buff *skb, void *ip, void *end
 	return is_tracked(skb, true, &tuple, ipv6);
 }
 
+/* Tells whether a socket stands in the way of a handshake that may just have ended with a segment, and what it wants to receive
+ * next. TIME_WAIT and half-open ones always do: no cookie of ours answers them. A connection does if the ACK is for nothing that
+ * it has sent (RFC 5961 section 5.2): then its client has crashed, and its new SYN has been answered instead of the kernel. Its
+ * own first ACK, late and once more, doesn't count.
+ */
+static __always_inline bool in_the_way(struct bpf_sock *sk, const struct tcphdr *tcp, __u32 *rcv_nxt)
+{
+	__u32 first, ack = bpf_ntohl(tcp->ack_seq);
+	struct tcp_timewait_sock *tw;
+	struct tcp_sock *tp;
+
+	switch (sk->state) {
+	case STATE_TIME_WAIT:
+		tw = bpf_skc_to_tcp_timewait_sock(sk);
+		if (!tw)
+			return false;
+		*rcv_nxt = tw->tw_sk.__tw_common.skc_tw_rcv_nxt;
+		return true;
+	case STATE_NEW_SYN_RECV: /* the kernel answered this SYN, and weir its repetition */
+		*rcv_nxt = bpf_ntohl(tcp->seq);
+		return true;
+	}
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return false;
+	*rcv_nxt = tp->rcv_nxt;
+	first = tp->snd_una - (__u32)tp->bytes_acked;
+	if (ack - first <= 1)
+		return false;
+	return (__s32)(ack - tp->snd_nxt) > 0 || (__s32)(tp->snd_una - tp->max_window - ack) > 0;
+}
+
 /* Judges a segment by the socket that it is for, which the caller releases. */
 static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cpu *cpu, struct bpf_sock *sk, __u32 offset,
 					   bool ipv6, __u32 *rcv_nxt)
@@ -116,8 +155,7 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct frame frame = { .ctx = skb, .skb = true, .ip = offset };
 	void *ip = data + offset;
-	bool waiting = sk->state == STATE_TIME_WAIT;
-	struct tcp_timewait_sock *tw;
+	bool old = sk->state != STATE_LISTEN;
 	struct cookie_flow flow = {};
 	struct tcp_options o;
 	struct handshake *h;
@@ -128,10 +166,10 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 
 	if (offset > MAX_IP_OFFSET)
 		return ARRIVAL_PASS;
-	if (!waiting && (sk->state != STATE_LISTEN || bpf_skc_to_mptcp_sock(sk)))
-		return ARRIVAL_PASS;
 	tcp = plain_segment(ip, end, ipv6, &words);
 	if (!tcp)
+		return ARRIVAL_PASS;
+	if (old ? !in_the_way(sk, tcp, rcv_nxt) : !!bpf_skc_to_mptcp_sock(sk))
 		return ARRIVAL_PASS;
 	parse_options(frame, ipv6, tcp, end, words, &o);
 	options = segment_cookie(cpu, ip, tcp, &o, ipv6, &flow);
@@ -139,15 +177,14 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	h = handshake_of(tuple);
 	if (!h)
 		return ARRIVAL_PASS;
-	if (waiting) {
-		tw = bpf_skc_to_tcp_timewait_sock(sk);
-		if (options < 0 || !tw || recent(h, tuple, h->ended, cpu->jiffy))
-			return ARRIVAL_PASS; /* once only: with net.ipv4.tcp_rfc1337 the old socket stays */
+	if (old) {
+		if (options < 0 || recent(h, tuple, h->ended, cpu->jiffy))
+			return ARRIVAL_PASS; /* once only: with net.ipv4.tcp_rfc1337 one in TIME_WAIT stays */
 		h->tuple = tuple;
 		h->ended = cpu->jiffy;
-		*rcv_nxt = tw->tw_sk.__tw_common.skc_tw_rcv_nxt;
+		h->opened = 0;
 		cpu->cookies.reused++;
-		return ARRIVAL_REUSES;
+		return sk->state == STATE_NEW_SYN_RECV ? ARRIVAL_REPEATS : ARRIVAL_REUSES;
 	}
 	if (recent(h, tuple, h->opened, cpu->jiffy))
 		return ARRIVAL_PASS; /* TCP will have made the socket when this comes to it */
@@ -167,11 +204,13 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	return ARRIVAL_PASS;
 }
 
-/* A client may use a port again whose last connection waits here in TIME_WAIT. The kernel knows what to do with its SYN, but
- * that has been answered already, and two sockets can't have one tuple. So the ACK comes once more, behind itself, and this
- * one becomes a RST, which ends the old socket (RFC 1337 section 3: no danger, a cookie proves that the client is new).
+/* A client may use a port again whose last connection waits here in TIME_WAIT, or which is still open here since the client
+ * crashed. The kernel knows what to do with its SYN, but that has been answered already, and two sockets can't have one tuple.
+ * So the ACK comes once more, behind itself, and this one becomes a RST, which ends the old socket (RFC 1337 section 3: no
+ * danger, a cookie proves that the client is new). A half-open one ends only without the echo of a timestamp that it hasn't sent: the options
+ * become data, which a RST may have.
  */
-static __always_inline void end_time_wait(struct __sk_buff *skb, __u32 tcp, __u32 rcv_nxt)
+static __always_inline void end_old(struct __sk_buff *skb, __u32 tcp, __u32 rcv_nxt, bool half_open)
 {
 	__be32 was_seq, seq = bpf_htonl(rcv_nxt);
 	__be16 was, is;
@@ -180,7 +219,7 @@ static __always_inline void end_time_wait(struct __sk_buff *skb, __u32 tcp, __u3
 		return;
 	if (bpf_skb_load_bytes(skb, tcp + 4, &was_seq, 4) || bpf_skb_load_bytes(skb, tcp + 12, &was, 2))
 		return;
-	is = (was & bpf_htons(0xf000)) | bpf_htons(0x0004); /* RST */
+	is = (half_open ? bpf_htons(0x5000) : was & bpf_htons(0xf000)) | bpf_htons(0x0004); /* RST */
 	bpf_l4_csum_replace(skb, tcp + 16, was_seq, seq, 4);
 	bpf_l4_csum_replace(skb, tcp + 16, was, is, 2);
 	bpf_skb_store_bytes(skb, tcp + 4, &seq, 4, 0);
@@ -224,8 +263,8 @@ static __always_inline enum arrival accept_ack(struct __sk_buff *skb, struct wei
 		return ARRIVAL_PASS;
 	arrival = arrive(skb, cpu, sk, offset, ipv6, &rcv_nxt);
 	bpf_sk_release(sk);
-	if (arrival == ARRIVAL_REUSES)
-		end_time_wait(skb, offset + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)), rcv_nxt);
+	if (arrival == ARRIVAL_REUSES || arrival == ARRIVAL_REPEATS)
+		end_old(skb, offset + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)), rcv_nxt, arrival == ARRIVAL_REPEATS);
 	return arrival;
 }
 

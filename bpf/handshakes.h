@@ -18,7 +18,7 @@ struct handshake {
 	__u64 tuple; /* its hash */
 	__u64 proven; /* jiffy in which XDP saw the cookie */
 	__u64 opened; /* jiffy in which tc handed it to the listener */
-	__u64 ended;  /* jiffy in which tc ended an earlier connection in TIME_WAIT */
+	__u64 ended;  /* jiffy in which tc ended an earlier connection */
 };
 
 struct {

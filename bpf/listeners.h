@@ -12,6 +12,7 @@
 #define FAMILY_IPV6 10
 #define STATE_TIME_WAIT 6
 #define STATE_LISTEN 10
+#define STATE_NEW_SYN_RECV 12
 #define LISTENERS 256
 
 struct mptcp_sock;

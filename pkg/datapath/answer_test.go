@@ -21,7 +21,7 @@ type answerer struct {
 	host *te.Host
 }
 
-func newAnswerer(t *testing.T) *answerer {
+func newAnswerer(t testing.TB) *answerer {
 	t.Helper()
 	host, _ := te.Pair(t)
 	host.Listen(t, netip.AddrPortFrom(netip.IPv6Unspecified(), bankPort))
@@ -40,15 +40,21 @@ func newAnswerer(t *testing.T) *answerer {
 // answer runs one frame in the host and returns what is transmitted, nil if it isn't.
 func (a *answerer) answer(frame []byte) []byte {
 	a.t.Helper()
+	if action, out := a.process(frame); action == xdpTX {
+		return out
+	}
+	return nil
+}
+
+// process runs one frame in the host and returns the action and what became of the frame.
+func (a *answerer) process(frame []byte) (uint32, []byte) {
+	a.t.Helper()
 	opts := &ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+64)}
 	var action uint32
 	var err error
 	a.host.Do(a.t, func() { action, err = a.objs.Weir.Run(opts) })
 	must(a.t, err)
-	if action != xdpTX {
-		return nil
-	}
-	return opts.DataOut
+	return action, opts.DataOut
 }
 
 // synAck is a SYN-ACK taken apart.

@@ -96,7 +96,7 @@ type Cookies struct {
 	Accepted uint64 // handed to a listener
 	Refused  uint64 // with a valid cookie, but the kernel took no request for the listener
 	Late     uint64 // dropped in tc, for want of a valid cookie, after XDP had let them pass
-	Reused   uint64 // met the TIME_WAIT socket of an earlier connection, which was ended
+	Reused   uint64 // met the socket of an earlier connection in TIME_WAIT, half open or forgotten by the client, which was ended
 }
 
 // Control is the state of the control map.
