@@ -61,42 +61,50 @@ static __always_inline __u32 segment_tuple(const void *ip, bool ipv6, struct bpf
 /* A router must not answer for the hosts behind it, whatever listens here on any address. Without forwarding the kernel
  * doesn't say what is local; then the frame's MAC address has to do.
  */
-static __always_inline bool is_local(struct xdp_md *ctx, const struct bpf_sock_tuple *t, bool ipv6)
+static __always_inline bool is_local(struct xdp_md *ctx, const void *source, const void *destination, bool ipv6)
 {
 	struct bpf_fib_lookup fib = { .l4_protocol = IPPROTO_TCP, .ifindex = ctx->ingress_ifindex };
 	long ret;
 
 	if (ipv6) {
 		fib.family = FAMILY_IPV6;
-		__builtin_memcpy(fib.ipv6_src, t->ipv6.saddr, 16);
-		__builtin_memcpy(fib.ipv6_dst, t->ipv6.daddr, 16);
+		__builtin_memcpy(fib.ipv6_src, source, 16);
+		__builtin_memcpy(fib.ipv6_dst, destination, 16);
 	} else {
 		fib.family = FAMILY_IPV4;
-		fib.ipv4_src = t->ipv4.saddr;
-		fib.ipv4_dst = t->ipv4.daddr;
+		fib.ipv4_src = *(const __be32 *)source;
+		fib.ipv4_dst = *(const __be32 *)destination;
 	}
 	ret = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 	return ret == BPF_FIB_LKUP_RET_NOT_FWDED || ret == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
-static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+/* In a scope of its own: together with is_local's the stack would not do. */
+static __always_inline struct bpf_sock *find_listener(struct xdp_md *ctx, const void *ip, bool ipv6)
 {
 	struct bpf_sock_tuple tuple = {};
+
+	segment_tuple(ip, ipv6, &tuple);
+	if (ipv6) {
+		tuple.ipv6.sport = 0; /* no connection has it: only a listener can be found */
+		return bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	tuple.ipv4.sport = 0;
+	return bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+}
+
+static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+{
+	const struct ipv4_segment *v4 = ip;
+	const struct ipv6_segment *v6 = ip;
 	struct bpf_sock *sk;
 	enum taker taker = TAKER_OTHER;
 
 	if (ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
 		return TAKER_OTHER;
-	segment_tuple(ip, ipv6, &tuple);
-	if (!is_local(ctx, &tuple, ipv6))
+	if (ipv6 ? !is_local(ctx, &v6->ip.saddr, &v6->ip.daddr, true) : !is_local(ctx, &v4->ip.saddr, &v4->ip.daddr, false))
 		return TAKER_OTHER;
-	if (ipv6) {
-		tuple.ipv6.sport = 0; /* no connection has it: only a listener can be found */
-		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		tuple.ipv4.sport = 0;
-		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	}
+	sk = find_listener(ctx, ip, ipv6);
 	if (!sk)
 		return TAKER_NOBODY;
 	if (sk->state == STATE_LISTEN && !bpf_skc_to_mptcp_sock(sk))

@@ -37,7 +37,7 @@ static __always_inline bool to_this_host(struct xdp_md *ctx, const struct weir_c
 	if (!l)
 		return false;
 	if (l->jiffy != cpu->jiffy || l->ipv6 != ipv6 || l->address[0] != address[0] || l->address[1] != address[1]) {
-		l->local = is_local(ctx, t, ipv6);
+		l->local = ipv6 ? is_local(ctx, t->ipv6.saddr, t->ipv6.daddr, true) : is_local(ctx, &t->ipv4.saddr, &t->ipv4.daddr, false);
 		l->jiffy = cpu->jiffy;
 		l->ipv6 = ipv6;
 		l->address[0] = address[0];
