@@ -82,10 +82,18 @@ func (k *ListKeeper) Put(entries ...ListEntry) error {
 		}
 	}
 	return k.change(func(m *listMaps, have map[bpfWeirListKey]ListEntry) error {
+		room := map[bool]int{true: MaxExempt, false: MaxCommanded} // apart, so that neither uses up the other's
+		for key := range have {
+			room[key.Exempt != 0]--
+		}
 		for _, e := range entries {
 			key := listKeyOf(e)
-			if _, there := have[key]; !there && countAlike(have, e.Kind) >= maxAlike(e.Kind) {
-				return fmt.Errorf("%w: %d entries are the most: take some back", ErrTooMany, maxAlike(e.Kind))
+			if _, there := have[key]; !there {
+				exempt := e.Kind == ListExempt
+				if room[exempt] == 0 {
+					return fmt.Errorf("%w: wait for some to end, or take some back", ErrTooMany)
+				}
+				room[exempt]--
 			}
 			have[key] = e
 			if err := m.put(key, e); err != nil {

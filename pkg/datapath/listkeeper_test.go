@@ -44,7 +44,7 @@ func entry(kind ListKind, p string, ttl time.Duration) ListEntry {
 	return ListEntry{Prefix: netip.MustParsePrefix(p), Kind: kind, TTL: ttl, Since: time.Unix(1_700_000_000, 0), Origin: "test"}
 }
 
-// pings tells whether each of a few datagrams of both families gets through.
+// reaches tells whether datagrams of each family get through.
 func (s *stage) reaches(a *Attachment) (ipv4, ipv6 bool) {
 	s.t.Helper()
 	settle()
@@ -177,6 +177,15 @@ func TestKeeperRefuses(t *testing.T) {
 	}
 	must(t, s.put(k, entry(ListExempt, "192.0.2.9/32", time.Minute))) // again
 	must(t, s.put(k, entry(ListBlock, "203.0.113.1/32", time.Hour)))
+	full = nil
+	for i := range MaxCommanded - 1 {
+		full = append(full, entry(ListAllow, fmt.Sprintf("10.%d.%d.0/24", i/256, i%256), time.Hour))
+	}
+	must(t, s.put(k, full...))
+	if err := s.put(k, entry(ListBlock, "203.0.113.9/32", time.Hour)); !errors.Is(err, ErrTooMany) {
+		t.Errorf("a command more: %v", err)
+	}
+	must(t, s.put(k, entry(ListBlock, "203.0.113.1/32", time.Minute), entry(ListExempt, "192.0.2.9/32", time.Minute)))
 	if _, err := NewListKeeper("", "", ListSettings{}); err == nil {
 		t.Error("no ceiling: taken")
 	}

@@ -163,24 +163,6 @@ func (k bpfWeirListKey) prefix() netip.Prefix {
 	return netip.PrefixFrom(a, int(k.Length))
 }
 
-// maxAlike bounds commands and exemptions apart, so that neither can use up the other's room.
-func maxAlike(kind ListKind) int {
-	if kind == ListExempt {
-		return MaxExempt
-	}
-	return MaxCommanded
-}
-
-func countAlike(have map[bpfWeirListKey]ListEntry, kind ListKind) int {
-	n := 0
-	for _, e := range have {
-		if (e.Kind == ListExempt) == (kind == ListExempt) {
-			n++
-		}
-	}
-	return n
-}
-
 // cutText cuts a text to so many bytes, not through a character.
 func cutText(s string, most int) string {
 	if len(s) <= most {
