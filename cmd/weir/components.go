@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weir-sensor/weir/pkg/bus/broker"
-	"github.com/weir-sensor/weir/pkg/config"
 	"github.com/weir-sensor/weir/pkg/controller"
 	"github.com/weir-sensor/weir/pkg/datapath"
 	"github.com/weir-sensor/weir/pkg/hoststats"
@@ -91,13 +92,6 @@ func runParts(cmd *cobra.Command, makers ...maker) error {
 	return runAll(cmd.Context(), s.log, parts...)
 }
 
-func interfaceOf(cfg *config.Config) (string, error) {
-	if cfg.Interface != "" {
-		return cfg.Interface, nil
-	}
-	return hoststats.DefaultInterface()
-}
-
 // upBrokerPart is the embedded broker, unless another is named. Its clients are then told where it listens.
 func upBrokerPart(s setup, cmd *cobra.Command) (part, error) {
 	if s.cfg.Given("broker") {
@@ -118,7 +112,7 @@ func brokerPart(s setup, _ *cobra.Command) (part, error) {
 }
 
 func sensorPart(s setup, _ *cobra.Command) (part, error) {
-	iface, err := interfaceOf(s.cfg)
+	names, err := interfacesOf(s.cfg)
 	if err != nil {
 		return part{}, err
 	}
@@ -127,20 +121,39 @@ func sensorPart(s setup, _ *cobra.Command) (part, error) {
 		return part{}, err
 	}
 	return part{name: "sensor", run: func(ctx context.Context, ready func()) error {
-		return s.runSensor(ctx, ready, iface, budgets)
+		return s.runSensor(ctx, ready, names, budgets)
 	}}, nil
 }
 
-func (s setup) runSensor(ctx context.Context, ready func(), iface string, budgets datapath.Budgets) (err error) {
+// attachAll attaches to all interfaces or to none: what this start has attached is taken off again.
+func (s setup) attachAll(names []string, budgets datapath.Budgets) (all datapaths, err error) {
+	for _, name := range names {
+		a, err := s.attach(name, budgets)
+		if err == nil {
+			all = append(all, a)
+			continue
+		}
+		for i, a := range all {
+			if !a.Adopted {
+				_, undone := datapath.Unload(s.cfg.BPFFS, names[i])
+				err = errors.Join(err, undone)
+			}
+		}
+		all.Close()
+		return nil, err
+	}
+	return all, nil
+}
+
+func (s setup) attach(iface string, budgets datapath.Budgets) (*datapath.Attachment, error) {
 	log := s.log.With("component", "sensor", "interface", iface)
 	a, err := datapath.Attach(datapath.Options{
 		Interface: iface, BPFFS: s.cfg.BPFFS, Sources: s.cfg.Sensor.Sources, Version: version,
 		Limit: datapath.Limit{Rate: s.cfg.Limit.Rate, Burst: s.cfg.Limit.Burst}, Budgets: budgets,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { _ = a.Close() }() // nothing is lost: the datapath is pinned
 	log.Info("datapath attached", "tier", a.Tier, "adopted", a.Adopted, "upgraded", a.Upgraded)
 	if a.Resized {
 		log.Warn("the source table keeps its size until weir unload", "wanted", s.cfg.Sensor.Sources)
@@ -157,6 +170,16 @@ func (s setup) runSensor(ctx context.Context, ready func(), iface string, budget
 	if a.Tier == datapath.TierGeneric {
 		log.Warn("the driver has no XDP: the kernel builds every packet before it is dropped, some ten times slower")
 	}
+	return a, nil
+}
+
+func (s setup) runSensor(ctx context.Context, ready func(), names []string, budgets datapath.Budgets) error {
+	log := s.log.With("component", "sensor", "interface", strings.Join(names, ","))
+	all, err := s.attachAll(names, budgets)
+	if err != nil {
+		return err
+	}
+	defer all.Close()
 	will := sensor.Will(s.root)
 	client, err := s.connect("sensor", &will)
 	if err != nil {
@@ -164,16 +187,16 @@ func (s setup) runSensor(ctx context.Context, ready func(), iface string, budget
 	}
 	defer client.Close()
 	x, err := sensor.New(sensor.Config{
-		Root: s.root, Interface: iface, Tier: a.Tier, Version: version, Host: hostname(),
+		Root: s.root, Interface: strings.Join(names, ","), Tier: all.Tier(), Version: version, Host: hostname(),
 		Interval: s.cfg.Sensor.Interval, EarlyReport: s.cfg.Sensor.EarlyReport, TopSources: s.cfg.Sensor.TopSources,
-	}, a, hoststats.New(), hoststats.NewCard(iface), client, log)
+	}, all, hoststats.New(), newCards(names), client, log)
 	if err != nil {
 		return err
 	}
 	if err := x.Run(ctx, ready); err != nil {
 		return err
 	}
-	if c, err := a.Control(); err == nil && ctx.Err() != nil {
+	if c, err := all.Control(); err == nil && ctx.Err() != nil {
 		log.Info("ended; the datapath stays: weir unload takes it off", "mode", mode(c), "lease", c.Lease.String())
 	}
 	return nil
@@ -197,7 +220,7 @@ func monitorPart(s setup, cmd *cobra.Command) (part, error) {
 }
 
 func controllerPart(s setup, cmd *cobra.Command) (part, error) {
-	iface, err := interfaceOf(s.cfg)
+	names, err := interfacesOf(s.cfg)
 	if err != nil {
 		return part{}, err
 	}
@@ -213,17 +236,21 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		return part{}, fmt.Errorf("controller: %w", err)
 	}
 	log := s.log.With("component", "controller")
-	limiter, err := newXDPLimiter(s.cfg, budgets, iface, log)
-	if err != nil {
-		return part{}, err
-	}
 	lists, err := listSettings(s.cfg)
 	if err != nil {
 		return part{}, err
 	}
-	keeper, err := datapath.NewListKeeper(s.cfg.BPFFS, iface, lists)
-	if err != nil {
-		return part{}, err
+	limiter, lister := limiters{names: names}, keepers{names: names}
+	for _, name := range names {
+		l, err := newXDPLimiter(s.cfg, budgets, name, log)
+		if err != nil {
+			return part{}, err
+		}
+		k, err := datapath.NewListKeeper(s.cfg.BPFFS, name, lists)
+		if err != nil {
+			return part{}, err
+		}
+		limiter.all, lister.all = append(limiter.all, l), append(lister.all, k)
 	}
 	return part{name: "controller", run: func(ctx context.Context, ready func()) error {
 		client, err := s.connect("controller", nil)
@@ -235,13 +262,15 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		if err != nil {
 			return err
 		}
-		c.KeepLists(controllersLists(keeper))
+		c.KeepLists(controllersLists(lister))
 		var beside sync.WaitGroup
 		defer beside.Wait()
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		beside.Go(func() { limiter.arm(ctx) })
-		beside.Go(func() { reloadLists(ctx, cmd, keeper, log) })
+		for _, l := range limiter.all {
+			beside.Go(func() { l.arm(ctx) })
+		}
+		beside.Go(func() { reloadLists(ctx, cmd, lister, log) })
 		return c.Run(ctx, ready)
 	}}, nil
 }

@@ -33,7 +33,7 @@ func listSettings(cfg *config.Config) (datapath.ListSettings, error) {
 	return s, nil
 }
 
-func controllersLists(keeper *datapath.ListKeeper) controller.Lists {
+func controllersLists(keeper keepers) controller.Lists {
 	return controller.Lists{Lister: keeper, Logins: logins.New("/proc").Addresses, Own: ownAddresses}
 }
 
@@ -53,7 +53,7 @@ func ownAddresses() ([]netip.Addr, error) {
 }
 
 // reloadLists reads the configuration's lists again on SIGHUP, until ctx ends. Lists that are wrong change nothing.
-func reloadLists(ctx context.Context, cmd *cobra.Command, keeper *datapath.ListKeeper, log *slog.Logger) {
+func reloadLists(ctx context.Context, cmd *cobra.Command, keeper keepers, log *slog.Logger) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)

@@ -71,33 +71,37 @@ sources over one second. It reads the pinned maps, needs root and changes nothin
 			if err != nil {
 				return err
 			}
-			iface, err := interfaceOf(cfg)
+			names, err := interfacesOf(cfg)
 			if err != nil {
 				return err
 			}
-			s, err := measure(cfg.BPFFS, iface, time.Second)
-			if err != nil {
-				return err
-			}
-			if capacity, _ := cmd.Flags().GetBool("capacity"); capacity {
-				if s.Capacity, err = capacityOf(s); err != nil {
-					return err
-				}
-			}
-			if lists, _ := cmd.Flags().GetBool("lists"); !lists {
-				s.Lists.Entries = nil
-			}
-			if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(s)
-			}
-			out := cmd.OutOrStdout()
-			return errors.Join(s.print(out), s.Lists.print(out), s.printCapacity(out))
+			return each(names, names, func(name string) error { return showStatus(cmd, cfg.BPFFS, name) })
 		},
 	})
-	cmd.Flags().Bool("json", false, "print one line of JSON")
+	cmd.Flags().Bool("json", false, "print one line of JSON for each interface")
 	cmd.Flags().Bool("lists", false, "show each entry of the allow and block lists, and who is exempt")
 	cmd.Flags().Bool("capacity", false, "measure what a packet of each class costs on this machine, by a copy of the program")
 	return cmd
+}
+
+func showStatus(cmd *cobra.Command, bpffs, iface string) error {
+	s, err := measure(bpffs, iface, time.Second)
+	if err != nil {
+		return err
+	}
+	if capacity, _ := cmd.Flags().GetBool("capacity"); capacity {
+		if s.Capacity, err = capacityOf(s); err != nil {
+			return err
+		}
+	}
+	if lists, _ := cmd.Flags().GetBool("lists"); !lists {
+		s.Lists.Entries = nil
+	}
+	out := cmd.OutOrStdout()
+	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
+		return json.NewEncoder(out).Encode(s)
+	}
+	return errors.Join(s.print(out), s.Lists.print(out), s.printCapacity(out))
 }
 
 // measure reads twice, a while apart.

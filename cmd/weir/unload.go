@@ -23,12 +23,14 @@ any more. A sensor that still runs ends and says so.`,
 				found, err := datapath.UnloadAll(cfg.BPFFS)
 				return reportUnload(cmd, found, err, "every interface")
 			}
-			iface, err := interfaceOf(cfg)
+			names, err := interfacesOf(cfg)
 			if err != nil {
 				return err
 			}
-			found, err := datapath.Unload(cfg.BPFFS, iface)
-			return reportUnload(cmd, found, err, iface)
+			return each(names, names, func(name string) error {
+				found, err := datapath.Unload(cfg.BPFFS, name)
+				return reportUnload(cmd, found, err, name)
+			})
 		},
 	})
 	cmd.Flags().Bool("all", false, "from every interface of every network namespace")

@@ -11,7 +11,7 @@ import (
 
 // Config is what all layers come to. What a component thinks of its values is the component's to say.
 type Config struct {
-	Interface string // "" for that of the default route
+	Interface string // or several, with commas; "" for that of the default route
 	BPFFS     string
 
 	ManagementPorts string // by which administrators come, see Ports

@@ -70,7 +70,7 @@ func (s *Setting) shown(c *Config) string {
 
 // quote keeps YAML from taking a name for something else.
 func (s *Setting) quote(text string) string {
-	if s.Type != String {
+	if s.Type != String && s.Type != List {
 		return text
 	}
 	out, err := yaml.Marshal(&yaml.Node{Kind: yaml.ScalarNode, Style: yaml.DoubleQuotedStyle, Value: text})

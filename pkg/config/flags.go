@@ -32,6 +32,9 @@ func (v *flagValue) Type() string   { return string(v.setting.Type) }
 
 // Set is called by pflag, which puts the flag's name and the text before an error.
 func (v *flagValue) Set(text string) error {
+	if v.setting.Type == List && v.value != nil {
+		text = v.text + "," + text
+	}
 	value, err := v.setting.parse(text)
 	if err != nil {
 		return err

@@ -40,11 +40,11 @@ var (
 
 // Settings is every setting there is, in the order in which people should read them.
 var Settings = complete(withBudgets([]Setting{
-	{Key: "interface", Commands: atDatapath, field: func(c *Config) any { return &c.Interface },
-		Help: "network interface to protect; empty for that of the default route"},
+	{Key: "interface", Type: List, Commands: atDatapath, field: func(c *Config) any { return &c.Interface },
+		Help: "network interface to protect, or several; empty for that of the default route"},
 	{Key: "bpffs", Commands: atDatapath, field: func(c *Config) any { return &c.BPFFS },
 		Help: "folder of the BPF filesystem, where the datapath is pinned"},
-	{Key: "management-ports", Commands: limiting, field: func(c *Config) any { return &c.ManagementPorts }, check: checkPorts,
+	{Key: "management-ports", Type: List, Commands: limiting, field: func(c *Config) any { return &c.ManagementPorts }, check: checkPorts,
 		Help: "TCP ports by which administrators come, 8 at most: what comes there may be challenged, but is never dropped"},
 
 	{Key: "org", Commands: atBroker, field: func(c *Config) any { return &c.Org },
@@ -99,11 +99,11 @@ var Settings = complete(withBudgets([]Setting{
 	{Key: "limit.autonomous", Commands: leasing, field: func(c *Config) any { return &c.Limit.Autonomous },
 		Help: "let auto challenge while limiting is off too, within milliseconds and without a command"},
 
-	{Key: "lists.block", Commands: leasing, field: func(c *Config) any { return &c.Lists.Block }, check: checkPrefixes,
+	{Key: "lists.block", Type: List, Commands: leasing, field: func(c *Config) any { return &c.Lists.Block }, check: checkPrefixes,
 		Help: "addresses and prefixes to drop all packets from, with commas, but to management ports; whatever the mode"},
 	{Key: "lists.block-file", Commands: leasing, field: func(c *Config) any { return &c.Lists.BlockFile },
 		Help: "file of more, one a line, # begins a comment; read again on SIGHUP"},
-	{Key: "lists.allow", Commands: leasing, field: func(c *Config) any { return &c.Lists.Allow }, check: checkPrefixes,
+	{Key: "lists.allow", Type: List, Commands: leasing, field: func(c *Config) any { return &c.Lists.Allow }, check: checkPrefixes,
 		Help: "addresses and prefixes to let all packets pass from, up to lists.allow-ceiling; the longest prefix counts"},
 	{Key: "lists.allow-file", Commands: leasing, field: func(c *Config) any { return &c.Lists.AllowFile },
 		Help: "file of more, as lists.block-file"},

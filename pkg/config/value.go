@@ -24,6 +24,7 @@ const (
 	Float    Type = "float"
 	Duration Type = "duration"
 	Secret   Type = "secret" // a string that is never shown
+	List     Type = "list"   // a string with commas; a flag may be repeated, and YAML's lists do too
 )
 
 func typeOf(field any) Type {

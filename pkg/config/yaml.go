@@ -109,6 +109,12 @@ func (p *yamlParser) setting(s *Setting, n *yaml.Node) error {
 	switch {
 	case n.Kind == yaml.AliasNode:
 		return p.at(n, "%s: write the value instead of an alias", s.Key)
+	case n.Kind == yaml.SequenceNode && s.Type == List:
+		joined, err := p.join(s, n)
+		if err != nil {
+			return err
+		}
+		return p.setting(s, joined)
 	case n.Kind != yaml.ScalarNode:
 		return p.at(n, "%s: want one value (%s), not %s", s.Key, s.Type, kind(n))
 	case n.ShortTag() == "!!null":
@@ -125,6 +131,18 @@ func (p *yamlParser) setting(s *Setting, n *yaml.Node) error {
 		p.holdsPassword = true
 	}
 	return nil
+}
+
+// join makes one value of a list's, as it may also be written.
+func (p *yamlParser) join(s *Setting, n *yaml.Node) (*yaml.Node, error) {
+	var items []string
+	for _, item := range n.Content {
+		if item.Kind != yaml.ScalarNode || item.ShortTag() == "!!null" || strings.Contains(item.Value, ",") {
+			return nil, p.at(item, "%s: want one value in each place of the list", s.Key)
+		}
+		items = append(items, item.Value)
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: strings.Join(items, ","), Line: n.Line}, nil
 }
 
 func isSection(name string) bool {

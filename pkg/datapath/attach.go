@@ -65,7 +65,7 @@ func Attach(o Options) (*Attachment, error) {
 	defer func() { _ = lock.Close() }() // only read
 
 	if others, err := p.otherABIs(); err != nil || len(others) > 0 {
-		return nil, errors.Join(err, fmt.Errorf("another version of weir holds %s (%v): run that version's `weir unload` first",
+		return nil, errors.Join(err, fmt.Errorf("another version of weir holds %s (%v), and its counts can't be taken over: run `weir unload` first",
 			p.iface, others))
 	}
 	if err := discard(p.staging()); err != nil {
@@ -116,11 +116,16 @@ func (p place) live() (bool, error) {
 // with its file descriptor.
 func (a *Attachment) create(p place, o Options) (err error) {
 	c := constants{seed: newSeed(), secret: newSeed(), sources: o.Sources, challenge: true, note: p.canNote(), netns: p.netns}
-	objs, accept, noChallenge := c.loadChallenge(p)
+	common, err := p.share(&c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeMaps(common)) }()
+	objs, accept, noChallenge := c.loadChallenge(p, common)
 	a.NoChallenge = noChallenge
 	if noChallenge != nil {
 		c.challenge = false
-		if objs, err = c.load(nil); err != nil {
+		if objs, err = c.load(common); err != nil {
 			return err
 		}
 	}

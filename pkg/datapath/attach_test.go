@@ -339,6 +339,12 @@ func TestOtherABIIsRefused(t *testing.T) {
 	if _, err := s.attach(); err == nil || !strings.Contains(err.Error(), "another version of weir") {
 		t.Errorf("error %v", err)
 	}
+	if !s.unload() {
+		t.Error("there was nothing to unload")
+	}
+	if a := s.mustAttach(); a.Adopted {
+		t.Error("adopted another version's")
+	}
 }
 
 func TestLockIsWaitedFor(t *testing.T) {

@@ -110,8 +110,8 @@ func (p place) canChallenge() (bool, error) {
 
 // loadChallenge loads all programs and attaches tc's, which does nothing before XDP makes promises. The error says why the
 // challenge can't be had here; then everything else must be loaded without it.
-func (c constants) loadChallenge(p place) (*bpfObjects, link.Link, error) {
-	objs, err := c.load(nil)
+func (c constants) loadChallenge(p place, maps map[string]*ebpf.Map) (*bpfObjects, link.Link, error) {
+	objs, err := c.load(maps)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrNoChallenge, err)
 	}

@@ -31,6 +31,17 @@ func (c *Counters) Total(v Verdict, r Reason) Count {
 	return sum
 }
 
+// Add adds what another counted.
+func (c *Counters) Add(other *Counters) {
+	for class := range c {
+		for v := range c[class] {
+			for r := range c[class][v] {
+				c[class][v][r].add(other[class][v][r])
+			}
+		}
+	}
+}
+
 // Sub returns what was counted since prev.
 func (c *Counters) Sub(prev *Counters) Counters {
 	out := *c

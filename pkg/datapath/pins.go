@@ -61,6 +61,10 @@ func (m *bpfMaps) pinned() map[string]*ebpf.Map {
 	}
 }
 
+// shared are those that all interfaces of a network namespace have in common: who is known, and who has how many connections,
+// doesn't depend on the way that a packet takes.
+var shared = []string{bpfMapSources, bpfMapVerified, bpfMapSpoofing, bpfMapConnections, bpfMapCounted, bpfMapFlows}
+
 // place is where the pins of one interface are.
 type place struct {
 	bpffs   string

@@ -41,7 +41,8 @@ func unload(root string, wanted func(key string) bool) (found bool, err error) {
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 
-	dirs, err := filepath.Glob(filepath.Join(root, fmt.Sprintf("v%d", ABI), "*"))
+	// Other versions' too: all have their links in the same places, and whoever wants weir gone must not need them all.
+	dirs, err := filepath.Glob(filepath.Join(root, "v*", "*"))
 	if err != nil {
 		return false, err
 	}
@@ -53,8 +54,10 @@ func unload(root string, wanted func(key string) bool) (found bool, err error) {
 		}
 	}
 	// The directories go once nobody uses them.
-	_ = os.Remove(filepath.Join(root, fmt.Sprintf("v%d", ABI)))
-	_ = os.Remove(root)
+	versions, _ := filepath.Glob(filepath.Join(root, "v*"))
+	for _, dir := range append(versions, root) {
+		_ = os.Remove(dir)
+	}
 	return found, errors.Join(errs...)
 }
 

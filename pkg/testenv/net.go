@@ -58,9 +58,9 @@ func (n *Net) Host(name string) *Host {
 	return h
 }
 
-// connect lays a cable, a veth pair. Checksums are whole at both ends and frames no longer than the wire allows, as on
+// Cable lays a cable, a veth pair. Checksums are whole at both ends and frames no longer than the wire allows, as on
 // real cables; generic receive offload makes veth poll, without which frames sent by XDP_TX would vanish.
-func connect(t testing.TB, a *Host, aIface string, b *Host, bIface string) {
+func Cable(t testing.TB, a *Host, aIface string, b *Host, bIface string) {
 	t.Helper()
 	a.ip(t, fmt.Sprintf("link add %s type veth peer name %s netns %s", aIface, bIface, b.netns))
 	for _, end := range []struct {

@@ -40,7 +40,7 @@ func Bank(t testing.TB) *BankNet {
 func (b *BankNet) join(name string, number byte) *Host {
 	b.t.Helper()
 	h := b.Host(name)
-	connect(b.t, b.Switch, name, h, "eth0")
+	Cable(b.t, b.Switch, name, h, "eth0")
 	b.Switch.ip(b.t, fmt.Sprintf("link set %s master br0", name))
 	b.Switch.Do(b.t, func() {
 		sink, err := flood.NewSink(name, true)
@@ -66,7 +66,7 @@ func Pair(t testing.TB) (a, b *Host) {
 	t.Helper()
 	n := NewNet(t)
 	a, b = n.Host("a"), n.Host("b")
-	connect(t, a, "eth0", b, "eth0")
+	Cable(t, a, "eth0", b, "eth0")
 	a.configure(t, 1)
 	b.configure(t, 2)
 	return a, b
