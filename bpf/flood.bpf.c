@@ -7,38 +7,45 @@
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
-#include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define FRAME_BYTES 74 /* a SYN as Linux sends it: MSS, SACK, timestamps, window scale */
+#define MAX_WORDS 14 /* of 114 bytes: IPv6 and all options that TCP allows */
 
-struct frame {
+struct ipv4_frame {
 	struct ethhdr eth;
 	struct iphdr ip;
 	struct tcphdr tcp;
-	__u8 options[20];
 } __attribute__((packed));
 
-_Static_assert(sizeof(struct frame) == FRAME_BYTES, "no padding");
-
-struct frame_words {
-	__u64 words[9];
-	__u16 rest;
+struct ipv6_frame {
+	struct ethhdr eth;
+	struct ipv6hdr ip;
+	struct tcphdr tcp;
 } __attribute__((packed));
 
-/* The frame to send, with both checksums right for source address 0 and source port 0: each frame only adds its own. */
-const volatile struct frame_words base;
-const volatile __u32 ip_sum;	  /* one's complement sum of the IP header without the source */
-const volatile __u32 tcp_sum;	  /* the same of pseudo header and segment without source and its port */
+struct word {
+	__u64 value;
+} __attribute__((packed));
+
+/* The frame to send, with both checksums right for source address 0 and source port 0: each frame only adds its own. Over IPv6
+ * the source is the second quarter of the address.
+ */
+const volatile __u64 base[MAX_WORDS];
+const volatile __u64 last;	   /* its last 8 bytes, some of which are in base as well */
+const volatile __u32 frame_bytes;  /* 114 at most */
+const volatile bool ipv6;
+const volatile __u32 ip_sum;	   /* one's complement sum of the IP header without the source */
+const volatile __u32 tcp_sum;	   /* the same of pseudo header and segment without source and its port */
 const volatile __u32 first_source; /* host order */
-const volatile __u32 num_sources; /* 0 for random ones */
-const volatile bool fixed;	  /* only the source's address changes: what follows the IP header has no ports */
-const volatile bool shuffled;	  /* takes them in no order */
+const volatile __u32 num_sources;  /* 0 for random ones */
+const volatile bool fixed;	   /* only the source's address changes: what follows the IP header has no ports */
+const volatile bool shuffled;	   /* takes them in no order */
 
 /* One array element a CPU would be fairer; one generator runs at a time. */
 __u64 sent;
@@ -68,42 +75,61 @@ static __always_inline __be32 next_source(__u32 n)
 	return bpf_htonl(first_source + (shuffled ? scatter(n) : n) % num_sources);
 }
 
+static __always_inline __be16 next_port(__u32 n)
+{
+	return bpf_htons(1024 + (n & 0x3fff));
+}
+
 SEC("xdp")
 int flood(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct frame_words *words = data;
-	struct frame *f = data;
+	struct ipv4_frame *v4;
+	struct ipv6_frame *v6;
+	struct word *words;
 	__u32 n = sent++;
 	__be32 source;
 	__be16 port;
 	__u32 sum;
 
-	if (end - data != FRAME_BYTES) {
+	if (end - data != frame_bytes) {
 		/* The receiver left another length behind. */
-		if (bpf_xdp_adjust_tail(ctx, FRAME_BYTES - (int)(end - data)))
+		if (bpf_xdp_adjust_tail(ctx, (int)frame_bytes - (int)(end - data)))
 			return XDP_ABORTED;
 		data = (void *)(long)ctx->data;
 		end = (void *)(long)ctx->data_end;
-		words = data;
-		f = data;
 	}
-	if ((void *)(words + 1) > end)
+	if (frame_bytes < sizeof(struct ipv4_frame) || data + frame_bytes > end)
 		return XDP_ABORTED;
+	words = data;
 #pragma unroll
-	for (int i = 0; i < 9; i++)
-		words->words[i] = base.words[i];
-	words->rest = base.rest;
+	for (__u32 i = 0; i < MAX_WORDS; i++) {
+		if (i < frame_bytes / 8)
+			words[i].value = base[i];
+	}
+	((struct word *)(data + frame_bytes - 8))->value = last;
 
 	source = next_source(n);
-	f->ip.saddr = source;
+	port = next_port(n);
 	sum = (source & 0xffff) + (source >> 16);
-	f->ip.check = fold(ip_sum + sum);
+	if (ipv6) {
+		v6 = data;
+		if ((void *)(v6 + 1) > end)
+			return XDP_ABORTED;
+		v6->ip.saddr.s6_addr32[1] = source;
+		v6->tcp.source = port;
+		v6->tcp.check = fold(tcp_sum + sum + port);
+		return XDP_TX;
+	}
+	v4 = data;
+	if ((void *)(v4 + 1) > end)
+		return XDP_ABORTED;
+	v4->ip.saddr = source;
+	v4->ip.check = fold(ip_sum + sum);
 	if (fixed)
 		return XDP_TX;
-	port = bpf_htons(1024 + (n & 0x3fff));
-	f->tcp.source = port;
-	f->tcp.check = fold(tcp_sum + sum + port);
+	v4->tcp.source = port;
+	v4->tcp.check = fold(tcp_sum + sum + port);
 	return XDP_TX;
 }
 

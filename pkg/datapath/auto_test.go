@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf/link"
 
+	"github.com/weir-sensor/weir/pkg/datapath/flood"
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
@@ -225,7 +226,7 @@ func BenchmarkAutonomous(b *testing.B) {
 	must(b, objs.prepare(c, DefaultLimit, "bench", time.Now()))
 	pair.challenge(b, objs)
 	must(b, changeControl(objs.Control, func(raw *bpfWeirControl) { raw.ArmedUntilNs = monotonicNow() + uint64(time.Hour) }))
-	gen := pair.generator(b, 0)
+	gen := pair.generator(b, flood.Options{Target: netip.MustParseAddrPort("192.0.2.1:443")})
 	memory, err := objs.Cpus.Memory()
 	must(b, err)
 	r := &Reader{cpus: objs.Cpus, counters: memory, scratch: make([]byte, memory.Size())}

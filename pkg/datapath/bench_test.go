@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-sensor/weir/pkg/datapath/flood"
+	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
 // benchFrames a run: a quarter of a second at full speed, so that a round is over before the machine changes its mind.
@@ -30,21 +32,42 @@ func BenchmarkFlood(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("needs root")
 	}
-	b.Run("challenge/sources=random", func(b *testing.B) { benchFlood(b, "challenge", 0) })
+	for _, row := range []struct {
+		name    string
+		options []byte
+	}{
+		{"linux", nil},
+		{"windows", te.TCPOptions(te.MSS(1460), te.NOP(), te.WindowScale(8), te.NOP(), te.NOP(), te.SACKPermitted())},
+		{"apple", te.TCPOptions(te.MSS(1460), te.NOP(), te.WindowScale(6), te.NOP(), te.NOP(), te.Timestamps(1, 0), te.SACKPermitted(), []byte{0, 0})},
+		{"none", []byte{}},
+		{"odd order", te.TCPOptions(te.WindowScale(7), te.SACKPermitted(), te.Timestamps(1, 0), te.MSS(1460), te.NOP())},
+		{"40 NOPs", bytes.Repeat([]byte{1}, 40)},
+		{"20 unknown ones", bytes.Repeat([]byte{254, 2}, 20)},
+	} {
+		for family, target := range map[string]string{"ipv4": "192.0.2.1:443", "ipv6": "[2001:db8::1]:443"} {
+			b.Run("challenge/"+family+"/"+row.name, func(b *testing.B) {
+				benchFlood(b, "challenge", flood.Options{Target: netip.MustParseAddrPort(target), TCPOptions: row.options})
+			})
+		}
+	}
 	for _, mode := range []string{"observe", "enforce"} {
 		for _, sources := range []uint32{1, 1000, 100_000, 1_000_000, 0} {
 			name := fmt.Sprintf("%s/sources=%d", mode, sources)
 			if sources == 0 {
 				name = mode + "/sources=random"
 			}
-			b.Run(name, func(b *testing.B) { benchFlood(b, mode, sources) })
+			b.Run(name, func(b *testing.B) {
+				benchFlood(b, mode, flood.Options{
+					Target: netip.MustParseAddrPort("192.0.2.1:443"), FirstSource: netip.MustParseAddr("10.0.0.1"), NumSources: sources,
+				})
+			})
 		}
 	}
 }
 
-func benchFlood(b *testing.B, mode string, sources uint32) {
+func benchFlood(b *testing.B, mode string, o flood.Options) {
 	pair := newBenchPair(b)
-	gen := pair.generator(b, sources)
+	gen := pair.generator(b, o)
 
 	c := constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: mode == "challenge"}
 	objs, err := c.load(nil)
@@ -113,6 +136,7 @@ func newBenchPair(b *testing.B) benchPair {
 		{"link", "add", "idle", "up", "type", "veth", "peer", "name", "other"},
 		{"link", "set", "lo", "up"},
 		{"addr", "add", "192.0.2.1/24", "dev", "in"},
+		{"addr", "add", "2001:db8::1/64", "dev", "in", "nodad"},
 		{"link", "set", "in", "up"},
 	} {
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
@@ -126,16 +150,9 @@ func newBenchPair(b *testing.B) benchPair {
 	return benchPair{from, to}
 }
 
-func (p benchPair) generator(b *testing.B, sources uint32) *flood.Flood {
-	f, err := flood.New(flood.Options{
-		Interface:   p.from.Name,
-		Source:      p.from.HardwareAddr,
-		Destination: p.to.HardwareAddr,
-		Target:      netip.MustParseAddrPort("192.0.2.1:443"),
-		FirstSource: netip.MustParseAddr("10.0.0.1"),
-		NumSources:  sources,
-		Idle:        "idle",
-	})
+func (p benchPair) generator(b *testing.B, o flood.Options) *flood.Flood {
+	o.Interface, o.Source, o.Destination, o.Idle = p.from.Name, p.from.HardwareAddr, p.to.HardwareAddr, "idle"
+	f, err := flood.New(o)
 	must(b, err)
 	b.Cleanup(func() { must(b, f.Close()) })
 	return f
@@ -145,7 +162,7 @@ func (p benchPair) generator(b *testing.B, sources uint32) *flood.Flood {
 func (p benchPair) challenge(b *testing.B, objs *bpfObjects) {
 	var cfg net.ListenConfig
 	cfg.SetMultipathTCP(false)
-	l, err := cfg.Listen(b.Context(), "tcp", "192.0.2.1:443")
+	l, err := cfg.Listen(b.Context(), "tcp", ":443")
 	must(b, err)
 	b.Cleanup(func() { must(b, l.Close()) })
 	sink, err := flood.NewSink(p.from.Name, false)

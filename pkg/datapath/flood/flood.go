@@ -22,8 +22,9 @@ type Options struct {
 	Source      net.HardwareAddr
 	Destination net.HardwareAddr
 	Kind        Kind
-	Target      netip.AddrPort // IPv4
-	FirstSource netip.Addr     // IPv4; of NumSources consecutive addresses
+	TCPOptions  []byte         // of SYNs, 40 bytes at most, in words of 4; nil: those of Linux
+	Target      netip.AddrPort // over IPv6 for SYNs alone
+	FirstSource netip.Addr     // IPv4; of NumSources consecutive addresses; over IPv6 their bytes are part of the prefix
 	NumSources  uint32         // 0 for a new one each packet
 	Shuffled    bool           // the NumSources take no turns
 
@@ -36,6 +37,7 @@ type Options struct {
 type Flood struct {
 	objs    floodObjects
 	ifindex int
+	bytes   int // of a frame
 	link    link.Link
 }
 
@@ -67,13 +69,22 @@ func New(o Options) (*Flood, error) {
 	if err := spec.Assign(&vars); err != nil {
 		return nil, err
 	}
-	var base [frameBytes]byte
-	copy(base[:], frame)
-	first := o.FirstSource.As4()
+	var base [maxWords]uint64
+	for i := range len(frame) / 8 {
+		base[i] = binary.NativeEndian.Uint64(frame[8*i:])
+	}
+	var first [4]byte
+	if o.NumSources > 0 {
+		first = o.FirstSource.As4()
+	}
+	v6 := o.Target.Addr().Is6()
 	err = errors.Join(
 		vars.Base.Set(base),
+		vars.Last.Set(binary.NativeEndian.Uint64(frame[len(frame)-8:])),
+		vars.FrameBytes.Set(uint32(len(frame))),
+		vars.Ipv6.Set(v6),
 		vars.IpSum.Set(uint32(sum(frame[14:34]))),
-		vars.TcpSum.Set(uint32(pseudoSum(frame))),
+		vars.TcpSum.Set(uint32(pseudoSum(frame, v6))),
 		vars.FirstSource.Set(binary.BigEndian.Uint32(first[:])),
 		vars.NumSources.Set(o.NumSources),
 		vars.Shuffled.Set(o.Shuffled),
@@ -82,7 +93,7 @@ func New(o Options) (*Flood, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Flood{ifindex: iface.Index}
+	f := &Flood{ifindex: iface.Index, bytes: len(frame)}
 	if err := spec.LoadAndAssign(&f.objs, nil); err != nil {
 		return nil, err
 	}
@@ -102,8 +113,8 @@ type context struct {
 func (f *Flood) Send(n uint32) (time.Duration, error) {
 	start := time.Now()
 	_, err := f.objs.Flood.Run(&ebpf.RunOptions{
-		Data:      make([]byte, frameBytes),
-		Context:   context{DataEnd: frameBytes, IngressIfindex: uint32(f.ifindex)},
+		Data:      make([]byte, f.bytes),
+		Context:   context{DataEnd: uint32(f.bytes), IngressIfindex: uint32(f.ifindex)},
 		Repeat:    n,
 		Flags:     unix.BPF_F_TEST_XDP_LIVE_FRAMES,
 		BatchSize: batch,

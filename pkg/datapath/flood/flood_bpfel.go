@@ -8,16 +8,9 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"structs"
 
 	"github.com/cilium/ebpf"
 )
-
-type floodFrameWords struct {
-	_     structs.HostLayout
-	Words [9]uint64
-	Rest  uint16
-}
 
 // Names of all BPF objects in the ELF.
 //
@@ -29,7 +22,10 @@ const (
 	floodVarBase        = "base"
 	floodVarFirstSource = "first_source"
 	floodVarFixed       = "fixed"
+	floodVarFrameBytes  = "frame_bytes"
 	floodVarIpSum       = "ip_sum"
+	floodVarIpv6        = "ipv6"
+	floodVarLast        = "last"
 	floodVarNumSources  = "num_sources"
 	floodVarSent        = "sent"
 	floodVarShuffled    = "shuffled"
@@ -96,7 +92,10 @@ type floodVariableSpecs struct {
 	Base        *ebpf.VariableSpec `ebpf:"base"`
 	FirstSource *ebpf.VariableSpec `ebpf:"first_source"`
 	Fixed       *ebpf.VariableSpec `ebpf:"fixed"`
+	FrameBytes  *ebpf.VariableSpec `ebpf:"frame_bytes"`
 	IpSum       *ebpf.VariableSpec `ebpf:"ip_sum"`
+	Ipv6        *ebpf.VariableSpec `ebpf:"ipv6"`
+	Last        *ebpf.VariableSpec `ebpf:"last"`
 	NumSources  *ebpf.VariableSpec `ebpf:"num_sources"`
 	Sent        *ebpf.VariableSpec `ebpf:"sent"`
 	Shuffled    *ebpf.VariableSpec `ebpf:"shuffled"`
@@ -136,7 +135,10 @@ type floodVariables struct {
 	Base        *ebpf.Variable `ebpf:"base"`
 	FirstSource *ebpf.Variable `ebpf:"first_source"`
 	Fixed       *ebpf.Variable `ebpf:"fixed"`
+	FrameBytes  *ebpf.Variable `ebpf:"frame_bytes"`
 	IpSum       *ebpf.Variable `ebpf:"ip_sum"`
+	Ipv6        *ebpf.Variable `ebpf:"ipv6"`
+	Last        *ebpf.Variable `ebpf:"last"`
 	NumSources  *ebpf.Variable `ebpf:"num_sources"`
 	Sent        *ebpf.Variable `ebpf:"sent"`
 	Shuffled    *ebpf.Variable `ebpf:"shuffled"`

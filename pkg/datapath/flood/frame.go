@@ -5,27 +5,40 @@ import (
 	"errors"
 )
 
-const frameBytes = 74
+// maxFrame is a SYN over IPv6 with 40 bytes of options; maxWords are those of the BPF program.
+const (
+	maxFrame = 14 + 40 + 20 + 40
+	maxWords = maxFrame / 8
+)
 
-// synOptions are those of a Linux client: MSS 1460, SACK, timestamps, window scale 7.
-var synOptions = []byte{2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7}
+// linuxOptions are those of a Linux client: MSS 1460, SACK, timestamps, window scale 7.
+var linuxOptions = []byte{2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7}
 
-// frame is what all frames have in common: source address, source port and both checksums are 0.
+// frame is what all frames have in common: source address (over IPv6 its second quarter), source port and checksums are 0.
 func (o Options) frame() ([]byte, error) {
-	if len(o.Source) != 6 || len(o.Destination) != 6 || !o.Target.Addr().Is4() || o.NumSources > 0 && !o.FirstSource.Is4() {
-		return nil, errors.New("flood: give two Ethernet addresses, an IPv4 target and an IPv4 source")
+	v6 := o.Target.Addr().Is6()
+	if len(o.Source) != 6 || len(o.Destination) != 6 || !o.Target.IsValid() || o.NumSources > 0 && !o.FirstSource.Is4() {
+		return nil, errors.New("flood: give two Ethernet addresses, a target and an IPv4 source")
 	}
-	f := make([]byte, 0, frameBytes)
+	if v6 && o.Kind != SYN || len(o.TCPOptions) > 40 || len(o.TCPOptions)%4 != 0 {
+		return nil, errors.New("flood: over IPv6 only SYNs are sent, with at most 40 bytes of options in whole words")
+	}
+	transport := o.transport()
+	f := make([]byte, 0, maxFrame)
 	f = append(f, o.Destination...)
 	f = append(f, o.Source...)
-	f = append(f, 0x08, 0x00)
-	f = append(f, 0x45, 0, 0, frameBytes-14, 0, 0, 0x40, 0, 64, o.Kind.protocol(), 0, 0, 0, 0, 0, 0)
+	if v6 {
+		f = append(f, 0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(transport)), 6, 64)
+		f = append(f, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
+		f = append(f, o.Target.Addr().AsSlice()...)
+		return append(f, transport...), nil
+	}
+	f = append(f, 0x08, 0x00, 0x45, 0, 0, byte(20+len(transport)), 0, 0, 0x40, 0, 64, o.Kind.protocol(), 0, 0, 0, 0, 0, 0)
 	if o.Kind == Fragment {
 		f[20], f[21] = 0, 8 // at byte 64, the last one
 	}
-	target := o.Target.Addr().As4()
-	f = append(f, target[:]...)
-	return append(f, o.Kind.transport(o.Target.Port())...), nil
+	f = append(f, o.Target.Addr().AsSlice()...)
+	return append(f, transport...), nil
 }
 
 // sum is the one's complement sum of RFC 1071 in the byte order of the host, which is that of the BPF program.
@@ -40,10 +53,15 @@ func sum(b []byte) uint64 {
 	return s
 }
 
-// pseudoSum covers the segment and its pseudo header (RFC 9293 section 3.1), the source left out.
-func pseudoSum(frame []byte) uint64 {
-	segment := frame[34:]
+// pseudoSum covers the segment and its pseudo header (RFC 9293 section 3.1), what changes of the source left out.
+func pseudoSum(frame []byte, v6 bool) uint64 {
+	at := 34
 	pseudo := append([]byte{}, frame[30:34]...)
+	if v6 {
+		at = 54
+		pseudo = append([]byte{}, frame[22:54]...)
+	}
+	segment := frame[at:]
 	pseudo = append(pseudo, 0, 6, 0, byte(len(segment)))
 	return sum(append(pseudo, segment...))
 }
