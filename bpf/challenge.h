@@ -323,7 +323,7 @@ __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 o
 		return is_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 	if (valid && cpu->enforcing && at_cap(cpu, key))
 		return WEIR_REASON_CONNECTIONS;
-	if (valid && !verify_source(cpu, key))
+	if (valid && !verify_source(cpu, key) && cpu->enforcing)
 		return WEIR_REASON_SOURCE_RATE;
 	if (h->tuple != tuple)
 		h->opened = h->ended = 0;

@@ -79,7 +79,7 @@ static __always_inline int charge_verified(const struct weir_cpu *cpu, struct we
 /* Begins the challenge, or prolongs it once a jiffy. Other CPUs learn of it at their next jiffy. */
 static __always_inline void challenge_on(struct weir_cpu *cpu, struct weir_spoofing *state)
 {
-	__u64 now_ns;
+	__u64 now_ns, was;
 
 	if (cpu->challenging && cpu->prolonged == (__u16)cpu->jiffy)
 		return;
@@ -87,11 +87,11 @@ static __always_inline void challenge_on(struct weir_cpu *cpu, struct weir_spoof
 	cpu->accepting = true;
 	cpu->prolonged = cpu->jiffy;
 	now_ns = bpf_ktime_get_ns();
-	if (state->until_ns < now_ns) {
-		state->since_ns = now_ns;
+	was = state->until_ns;
+	if (__sync_val_compare_and_swap(&state->until_ns, was, now_ns + CHALLENGE_HOLD_NS) == was && was < now_ns) {
+		state->since_ns = now_ns; /* one CPU begins it */
 		state->starts++;
 	}
-	state->until_ns = now_ns + CHALLENGE_HOLD_NS;
 }
 
 /* Judges a SYN that its source may send: an enum weir_reason that speaks for a challenge, or WEIR_REASON_NONE. Under always
