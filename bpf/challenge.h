@@ -173,7 +173,8 @@ enum answer {
 	ANSWER_NOBODY, /* nobody listens; nothing was changed */
 };
 
-/* Answers a SYN whose IP header is at an offset, if there is a listener for it. Returns an enum answer. A global function: the verifier looks at it once, not once for each way that leads to it.
+/* Answers a SYN whose IP header is at an offset, if there is a listener for it. Returns an enum answer. A global function: the
+ * verifier looks at it once, not once for each way that leads to it.
  */
 __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
 {
