@@ -50,8 +50,10 @@ enum flow_kind {
 	FLOW_FRAGMENTS,
 };
 
-/* outgoing: the IP header is one of this host's, or quoted from one. The caller has checked that it is there. */
-static __always_inline void flow_addresses(struct flow *f, const void *ip, bool ipv6, bool outgoing)
+/* outgoing: the IP header is one of this host's, or quoted from one. The caller has checked that it is there, but before
+ * Linux 6.8 the verifier doesn't connect ipv6 with that.
+ */
+static __always_inline void flow_addresses(struct flow *f, const void *ip, const void *end, bool ipv6, bool outgoing)
 {
 	const struct iphdr *v4 = ip;
 	const struct ipv6hdr *v6 = ip;
@@ -60,6 +62,9 @@ static __always_inline void flow_addresses(struct flow *f, const void *ip, bool 
 		f->addresses[0] = outgoing ? v4->daddr | (__u64)v4->saddr << 32 : v4->saddr | (__u64)v4->daddr << 32;
 		return;
 	}
+	asm volatile("" : "+r"(v6)); /* or clang leaves out the check, as callers have one */
+	if ((void *)(v6 + 1) > end)
+		return;
 	__builtin_memcpy(&f->addresses[0], outgoing ? &v6->daddr : &v6->saddr, 16);
 	__builtin_memcpy(&f->addresses[2], outgoing ? &v6->saddr : &v6->daddr, 16);
 }

@@ -35,8 +35,11 @@ struct icmp_header {
 };
 
 /* Who drops these cuts the host off. They are from the link itself: no router forwards what has these hop limits. */
-static __always_inline bool is_neighbourly(const struct ipv6hdr *ip, __u32 type)
+static __always_inline bool is_neighbourly(const struct ipv6hdr *ip, const void *end, __u32 type)
 {
+	asm volatile("" : "+r"(ip)); /* as in flow_addresses */
+	if ((void *)(ip + 1) > end)
+		return false;
 	if (type >= ICMPV6_TYPE_ROUTER_SOLICITATION && type <= ICMPV6_TYPE_REDIRECT)
 		return ip->hop_limit == 255;
 	if ((type >= ICMPV6_TYPE_MLD_QUERY && type <= ICMPV6_TYPE_MLD_DONE) || type == ICMPV6_TYPE_MLDV2_REPORT)
@@ -94,7 +97,7 @@ static __noinline bool quotes_ours(struct xdp_md *ctx, const struct weir_cpu *cp
 	ports = packet_at(data, end, l4, 8); /* as much as is always quoted */
 	if (!ip || !ports)
 		return false;
-	flow_addresses(f, ip, ipv6, true);
+	flow_addresses(f, ip, end, ipv6, true);
 	switch (proto) {
 	case IPPROTO_TCP:
 		f->ports = *ports >> 16 | *ports << 16;
@@ -129,13 +132,13 @@ __noinline int icmp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const
 	icmp = packet_at(data, end, p->l4, sizeof(*icmp));
 	if (!ip || !icmp || p->proto != (ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
 		return charge_budget(cpu, WEIR_CLASS_ICMP, p->key, ipv6);
-	if (ipv6 && is_neighbourly(ip, icmp->type))
+	if (ipv6 && is_neighbourly(ip, end, icmp->type))
 		return WEIR_REASON_NONE;
 	reason = charge_budget(cpu, WEIR_CLASS_ICMP, p->key, ipv6);
 	if (!over_budget(reason) && !p->fragment.first)
 		return reason;
 	if (icmp->type == (ipv6 ? ICMPV6_TYPE_ECHO_REPLY : ICMP_TYPE_ECHO_REPLY)) {
-		flow_addresses(&f, ip, ipv6, false);
+		flow_addresses(&f, ip, end, ipv6, false);
 		f.ports = icmp->id;
 		spared = is_ours(cpu, &f, ipv6, false);
 	} else {
@@ -143,7 +146,7 @@ __noinline int icmp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const
 	}
 	if (!spared)
 		return reason;
-	spare_rest(cpu, ip, p, ipv6);
+	spare_rest(cpu, ip, end, p, ipv6);
 	return over_budget(reason) ? WEIR_REASON_REPLY : reason;
 }
 

@@ -34,7 +34,7 @@ static __always_inline void note_outgoing(struct __sk_buff *skb, const struct we
 	ports = c.pos;
 	if (proto == PARSE_ERROR || fragment.later || (void *)(ports + 2) > c.end)
 		return;
-	flow_addresses(&f, ip, ipv6, true);
+	flow_addresses(&f, ip, c.end, ipv6, true);
 	switch (proto) {
 	case IPPROTO_UDP:
 		f.kind = FLOW_UDP;

@@ -62,22 +62,24 @@ static __always_inline void note(const struct weir_cpu *cpu, const struct flow *
 }
 
 /* The fragments of one datagram, by its first, or by another one. */
-static __always_inline void fragments_flow(struct flow *f, const void *ip, const struct packet *p, bool ipv6)
+static __always_inline void fragments_flow(struct flow *f, const void *ip, const void *end, const struct packet *p,
+					   bool ipv6)
 {
 	__builtin_memset(f, 0, sizeof(*f));
 	f->kind = FLOW_FRAGMENTS;
-	flow_addresses(f, ip, ipv6, false);
+	flow_addresses(f, ip, end, ipv6, false);
 	f->ports = p->fragment.id;
 }
 
 /* Lets the rest of a reply pass as well. */
-static __always_inline void spare_rest(const struct weir_cpu *cpu, const void *ip, const struct packet *p, bool ipv6)
+static __always_inline void spare_rest(const struct weir_cpu *cpu, const void *ip, const void *end, const struct packet *p,
+				       bool ipv6)
 {
 	struct flow f;
 
 	if (!p->fragment.first || !has_budget(cpu, WEIR_CLASS_FRAGMENT))
 		return;
-	fragments_flow(&f, ip, p, ipv6);
+	fragments_flow(&f, ip, end, p, ipv6);
 	note(cpu, &f, ipv6, FLOW_OWN);
 }
 
@@ -96,7 +98,7 @@ __noinline int fragment_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, c
 	ip = packet_ip(data, end, p, ipv6);
 	if (!over_budget(reason) || !ip)
 		return reason;
-	fragments_flow(&f, ip, p, ipv6);
+	fragments_flow(&f, ip, end, p, ipv6);
 	return is_ours(cpu, &f, ipv6, false) ? WEIR_REASON_REPLY : reason;
 }
 
@@ -163,7 +165,7 @@ __noinline int udp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const 
 	ports = packet_at(data, end, p->l4, 8);
 	if (!ip || !ports)
 		return reason;
-	flow_addresses(&f, ip, ipv6, false);
+	flow_addresses(&f, ip, end, ipv6, false);
 	flow_ports(&f, *ports, false);
 	if (!can_note) {
 		ours = (over_budget(reason) || p->fragment.first) && is_connected(ctx, &f, ipv6);
@@ -179,7 +181,7 @@ __noinline int udp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const 
 	}
 	if (!ours)
 		return reason;
-	spare_rest(cpu, ip, p, ipv6);
+	spare_rest(cpu, ip, end, p, ipv6);
 	return over_budget(reason) ? WEIR_REASON_REPLY : reason;
 }
 
@@ -198,14 +200,14 @@ __noinline int tcp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const 
 	ports = packet_at(data, end, p->l4, sizeof(struct tcphdr));
 	if (!ip || !ports)
 		return WEIR_REASON_NONE;
-	flow_addresses(&f, ip, ipv6, false);
+	flow_addresses(&f, ip, end, ipv6, false);
 	f.ports = *ports;
 	flow_tuple(&f, ipv6, &t);
 	if (!to_this_host(ctx, cpu, &t, ipv6))
 		return WEIR_REASON_NONE;
 	if (!has_connection(ctx, &t, ipv6))
 		return charge_budget(cpu, class, p->key, ipv6);
-	spare_rest(cpu, ip, p, ipv6);
+	spare_rest(cpu, ip, end, p, ipv6);
 	return WEIR_REASON_NONE;
 }
 

@@ -144,17 +144,22 @@ struct frame {
 	__u32 ip; /* offset of the IP header */
 };
 
-static __always_inline void parse_any_options(struct frame f, bool ipv6, __u32 words, struct tcp_options *o)
+/* Options of any order, length bytes of them at an offset. A function of its own, which takes its room on the stack only while it
+ * is needed: the verifiers before Linux 6.8 round up what each caller has, and 512 bytes are all there is.
+ */
+static __noinline void parse_any_options(void *ctx, bool skb, __u32 at, __u32 length, struct tcp_options *o)
 {
-	struct option_reader r = { .length = words * 4, .found = *o };
-	__u32 at = f.ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment));
-	__u32 length = words * 4;
+	struct option_reader r = { .length = length, .found = *o };
 
-	asm volatile("" : "+r"(length)); /* or the verifier doesn't connect it with the bounds below */
-	if (length == 0 || length > 4 * MAX_OPTION_WORDS)
+	/* The barriers connect it with its bound for the verifier, which once learned nothing from length != 0. */
+	length--;
+	asm volatile("" : "+r"(length));
+	if (length >= 4 * MAX_OPTION_WORDS)
 		return;
+	length++;
+	asm volatile("" : "+r"(length));
 	/* By a helper: reading word by word, each checked, the verifier would go through what follows for each length. */
-	if (f.skb ? bpf_skb_load_bytes(f.ctx, at, r.bytes, length) : bpf_xdp_load_bytes(f.ctx, at, r.bytes, length))
+	if (skb ? bpf_skb_load_bytes(ctx, at, r.bytes, length) : bpf_xdp_load_bytes(ctx, at, r.bytes, length))
 		return;
 	read_options(&r);
 	*o = r.found;
@@ -177,6 +182,7 @@ static __always_inline void parse_options(struct frame f, bool ipv6, const struc
 					  struct tcp_options *o)
 {
 	const __u32 *w = (const void *)(tcp + 1);
+	__u32 at;
 
 	*o = (struct tcp_options){ .wscale = COOKIE_NO_WSCALE };
 	if (words == 0)
@@ -206,7 +212,8 @@ static __always_inline void parse_options(struct frame f, bool ipv6, const struc
 		o->wscale = w[4] >> 24;
 		return;
 	}
-	parse_any_options(f, ipv6, words, o);
+	at = f.ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment));
+	parse_any_options(f.ctx, f.skb, at, words * 4, o);
 }
 
 #endif
