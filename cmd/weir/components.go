@@ -126,23 +126,24 @@ func sensorPart(s setup, _ *cobra.Command) (part, error) {
 }
 
 // attachAll attaches to all interfaces or to none: what this start has attached is taken off again.
-func (s setup) attachAll(names []string, budgets datapath.Budgets) (all datapaths, err error) {
+func (s setup) attachAll(names []string, budgets datapath.Budgets) (*datapaths, error) {
+	d := &datapaths{log: s.log.With("component", "sensor")}
 	for _, name := range names {
 		a, err := s.attach(name, budgets)
 		if err == nil {
-			all = append(all, a)
+			d.add(name, a)
 			continue
 		}
-		for i, a := range all {
+		for _, a := range d.all {
 			if !a.Adopted {
-				_, undone := datapath.Unload(s.cfg.BPFFS, names[i])
+				_, undone := datapath.Unload(s.cfg.BPFFS, a.name)
 				err = errors.Join(err, undone)
 			}
 		}
-		all.Close()
+		d.close()
 		return nil, err
 	}
-	return all, nil
+	return d, nil
 }
 
 func (s setup) attach(iface string, budgets datapath.Budgets) (*datapath.Attachment, error) {
@@ -179,7 +180,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), names []string, budg
 	if err != nil {
 		return err
 	}
-	defer all.Close()
+	defer all.close()
 	will := sensor.Will(s.root)
 	client, err := s.connect("sensor", &will)
 	if err != nil {
@@ -187,7 +188,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), names []string, budg
 	}
 	defer client.Close()
 	x, err := sensor.New(sensor.Config{
-		Root: s.root, Interface: strings.Join(names, ","), Tier: all.Tier(), Version: version, Host: hostname(),
+		Root: s.root, Interface: strings.Join(names, ","), Tier: all.tier(), Version: version, Host: hostname(),
 		Interval: s.cfg.Sensor.Interval, EarlyReport: s.cfg.Sensor.EarlyReport, TopSources: s.cfg.Sensor.TopSources,
 	}, all, hoststats.New(), newCards(names), client, log)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -44,41 +46,70 @@ func each[T any](names []string, all []T, do func(T) error) error {
 	return errors.Join(errs...)
 }
 
-// datapaths are those of all interfaces, as the sensor sees them: as one.
-type datapaths []*datapath.Attachment
+// datapaths are those of all interfaces, as the sensor sees them: as one. While one is there, those that vanish are told of and
+// left out; what they counted stays in the sums.
+type datapaths struct {
+	log *slog.Logger
+	all []*attached
+}
 
-func (d datapaths) Counters() (datapath.Counters, error) {
-	var sum datapath.Counters
-	for _, a := range d {
+type attached struct {
+	*datapath.Attachment
+	name    string
+	counted datapath.Counters // last
+	gone    bool
+}
+
+func (d *datapaths) add(name string, a *datapath.Attachment) {
+	d.all = append(d.all, &attached{Attachment: a, name: name})
+}
+
+// present lists those that are there.
+func (d *datapaths) present() []*attached {
+	return slices.DeleteFunc(slices.Clone(d.all), func(a *attached) bool { return a.gone })
+}
+
+func (d *datapaths) Counters() (datapath.Counters, error) {
+	for _, a := range d.present() {
 		c, err := a.Counters()
-		if err != nil {
-			return sum, err
+		switch {
+		case err == nil:
+			a.counted = c
+		case errors.Is(err, datapath.ErrDetached) && len(d.present()) > 1:
+			a.gone = true
+			d.log.Error("one interface less is guarded", "lost", a.name, "err", err)
+		default:
+			return datapath.Counters{}, err
 		}
-		sum.Add(&c)
+	}
+	var sum datapath.Counters
+	for _, a := range d.all {
+		sum.Add(&a.counted)
 	}
 	return sum, nil
 }
 
-// Control is the first one's, but for what any of them does now.
-func (d datapaths) Control() (datapath.Control, error) {
+// Control is the first one's that enforces, or the first's, but for what any of them does now.
+func (d *datapaths) Control() (datapath.Control, error) {
 	var all datapath.Control
-	for i, a := range d {
+	for i, a := range d.present() {
 		c, err := a.Control()
 		if err != nil {
 			return all, err
 		}
+		challenging := all.Challenging || c.Challenging
 		if i == 0 || c.Enforcing() && !all.Enforcing() {
-			c.Challenging, all = c.Challenging || all.Challenging, c
+			all = c
 		}
-		all.Challenging = all.Challenging || c.Challenging
+		all.Challenging = challenging
 	}
 	return all, nil
 }
 
 // TopSources counts a source once: interfaces share the table, unless they were attached with different sizes of it.
-func (d datapaths) TopSources(now time.Time, n int) ([]datapath.SourceRate, error) {
+func (d *datapaths) TopSources(now time.Time, n int) ([]datapath.SourceRate, error) {
 	best := map[netip.Prefix]datapath.SourceRate{}
-	for _, a := range d {
+	for _, a := range d.present() {
 		top, err := a.TopSources(now, n)
 		if err != nil {
 			return nil, err
@@ -90,26 +121,23 @@ func (d datapaths) TopSources(now time.Time, n int) ([]datapath.SourceRate, erro
 			}
 		}
 	}
-	all := make([]datapath.SourceRate, 0, len(best))
-	for _, s := range best {
-		all = append(all, s)
-	}
+	all := slices.Collect(maps.Values(best))
 	slices.SortFunc(all, func(a, b datapath.SourceRate) int { return cmp.Compare(b.SYNsPerSecond, a.SYNsPerSecond) })
 	return all[:min(len(all), n)], nil
 }
 
-// Tier is the slowest.
-func (d datapaths) Tier() string {
-	for _, a := range d {
+// tier is the slowest.
+func (d *datapaths) tier() string {
+	for _, a := range d.all {
 		if a.Tier == datapath.TierGeneric {
 			return a.Tier
 		}
 	}
-	return d[0].Tier
+	return d.all[0].Tier
 }
 
-func (d datapaths) Close() {
-	for _, a := range d {
+func (d *datapaths) close() {
+	for _, a := range d.all {
 		_ = a.Close() // nothing is lost: the datapath is pinned
 	}
 }
@@ -148,20 +176,26 @@ func (l limiters) Disable() error {
 	return each(l.names, l.all, func(x xdpLimiter) error { return x.Disable() })
 }
 
-// State is on where one is, for as long as the first of them to end.
+// State is on where one is, for as long as the first of them to end. It is known if one's is: the others' leases must be renewed.
 func (l limiters) State() (controller.State, error) {
 	var sum controller.State
+	known := false
 	err := each(l.names, l.all, func(x xdpLimiter) error {
 		s, err := x.State()
 		if err != nil {
 			return err
 		}
+		known = true
 		if s.On && (!sum.On || s.Lease < sum.Lease) {
 			sum.On, sum.Limit, sum.Lease = true, s.Limit, s.Lease
 		}
 		sum.Dropped += s.Dropped
 		return nil
 	})
+	if known && err != nil {
+		l.all[0].complaints.Warn(time.Now(), "not every interface is guarded", "err", err)
+		err = nil
+	}
 	return sum, err
 }
 

@@ -40,7 +40,7 @@ func TestSeveralInterfaces(t *testing.T) {
 		t.Errorf("an interface that is named twice: exit status %d: %s", status, out)
 	}
 
-	s.start("up", both...)
+	up := s.start("up", both...)
 	o := te.Observe(t, s.Bank, brokerAddr)
 	te.Flood(t, s.Attacker, s.Bank, te.FloodOptions{Target: netip.MustParseAddrPort("203.0.113.1:80")})
 	m := o.Await(t, patience, "alert on eth1's flood", func(m te.Message) bool { return strings.HasSuffix(m.Topic, "/alerts") })
@@ -65,9 +65,16 @@ func TestSeveralInterfaces(t *testing.T) {
 		all := s.statuses(both...)
 		return all[0].Lists.Block == 1 && all[1].Lists.Block == 1 && all[1].Reasons["blocked"].Dropped > 0
 	})
-	if out := s.mustWeir("unload", both...); out != "unloaded from eth0\nunloaded from eth1\n" {
+	s.Bank.Run(t, "ip", "link", "del", "eth1")
+	up.Await(t, "one interface less is guarded", patience)
+	o.Await(t, patience, "metrics of the other", func(m te.Message) bool {
+		n, err := wire.DecodeNetwork([]byte(m.Payload))
+		return strings.HasSuffix(m.Topic, "/metrics/network") && err == nil && n.Rates["syn"].PacketsPerSecond == 0
+	})
+	if out := s.mustWeir("unload"); out != "unloaded from eth0\n" {
 		t.Errorf("unload says %q", out)
 	}
+	s.mustWeir("unload --all") // eth1's pins
 	s.nothingIsLeft()
 }
 
