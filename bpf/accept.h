@@ -148,6 +148,16 @@ static __always_inline bool in_the_way(struct bpf_sock *sk, const struct tcphdr 
 	return (__s32)(ack - tp->snd_nxt) > 0 || (__s32)(tp->snd_una - tp->max_window - ack) > 0;
 }
 
+/* Tells whether a segment is more than an ACK. */
+static __always_inline bool carries_more(const void *ip, const struct tcphdr *tcp, __u32 words, bool ipv6)
+{
+	const struct iphdr *v4 = ip;
+	const struct ipv6hdr *v6 = ip;
+	__u32 length = ipv6 ? bpf_ntohs(v6->payload_len) : bpf_ntohs(v4->tot_len) - sizeof(*v4);
+
+	return tcp->fin || length > sizeof(*tcp) + words * 4;
+}
+
 /* Judges a segment by the socket that it is for, which the caller releases. */
 static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cpu *cpu, struct bpf_sock *sk, __u32 offset,
 					   bool ipv6, __u32 *rcv_nxt)
@@ -178,8 +188,13 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	if (!h)
 		return ARRIVAL_PASS;
 	if (old) {
-		if (options < 0 || recent(h, tuple, h->ended, cpu->jiffy))
-			return ARRIVAL_PASS; /* once only: with net.ipv4.tcp_rfc1337 one in TIME_WAIT stays */
+		if (options < 0)
+			return ARRIVAL_PASS;
+		/* What came behind the ACK would overtake it and be reset; it comes again. The ACK ends a socket once only: with
+		 * net.ipv4.tcp_rfc1337 one in TIME_WAIT stays.
+		 */
+		if (recent(h, tuple, h->ended, cpu->jiffy))
+			return carries_more(ip, tcp, words, ipv6) ? ARRIVAL_DROP : ARRIVAL_PASS;
 		h->tuple = tuple;
 		h->ended = cpu->jiffy;
 		h->opened = 0;
