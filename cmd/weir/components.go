@@ -134,12 +134,7 @@ func (s setup) attachAll(names []string, budgets datapath.Budgets) (*datapaths, 
 			d.add(name, a)
 			continue
 		}
-		for _, a := range d.all {
-			if !a.Adopted {
-				_, undone := datapath.Unload(s.cfg.BPFFS, a.name)
-				err = errors.Join(err, undone)
-			}
-		}
+		err = errors.Join(err, d.undo(s.cfg.BPFFS))
 		d.close()
 		return nil, err
 	}
@@ -174,13 +169,19 @@ func (s setup) attach(iface string, budgets datapath.Budgets) (*datapath.Attachm
 	return a, nil
 }
 
-func (s setup) runSensor(ctx context.Context, ready func(), names []string, budgets datapath.Budgets) error {
+func (s setup) runSensor(ctx context.Context, ready func(), names []string, budgets datapath.Budgets) (err error) {
 	log := s.log.With("component", "sensor", "interface", strings.Join(names, ","))
 	all, err := s.attachAll(names, budgets)
 	if err != nil {
 		return err
 	}
 	defer all.close()
+	started := false
+	defer func() {
+		if err != nil && !started {
+			err = errors.Join(err, all.undo(s.cfg.BPFFS))
+		}
+	}()
 	will := sensor.Will(s.root)
 	client, err := s.connect("sensor", &will)
 	if err != nil {
@@ -194,7 +195,11 @@ func (s setup) runSensor(ctx context.Context, ready func(), names []string, budg
 	if err != nil {
 		return err
 	}
-	if err := x.Run(ctx, ready); err != nil {
+	err = x.Run(ctx, func() {
+		started = true
+		ready()
+	})
+	if err != nil {
 		return err
 	}
 	if c, err := all.Control(); err == nil && ctx.Err() != nil {

@@ -136,6 +136,18 @@ func (d *datapaths) tier() string {
 	return d.all[0].Tier
 }
 
+// undo takes off what this start has attached.
+func (d *datapaths) undo(bpffs string) error {
+	var errs []error
+	for _, a := range d.all {
+		if !a.Adopted {
+			_, err := datapath.Unload(bpffs, a.name)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (d *datapaths) close() {
 	for _, a := range d.all {
 		_ = a.Close() // nothing is lost: the datapath is pinned

@@ -44,7 +44,7 @@ type Attachment struct {
 // Attach makes sure that the datapath runs on an interface, and pins it so that it outlives the process. One that is
 // there is adopted with its counts, sources and limits; a program of another build is exchanged without a gap. A new one
 // starts in observe mode. The program of somebody else is never displaced.
-func Attach(o Options) (*Attachment, error) {
+func Attach(o Options) (_ *Attachment, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -55,6 +55,11 @@ func Attach(o Options) (*Attachment, error) {
 	if err := ensureBPFFS(p.bpffs); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			removeEmpty(p.root())
+		}
+	}()
 	if err := os.MkdirAll(p.abi(), 0o700); err != nil {
 		return nil, fmt.Errorf("make %s: %w: run as root", p.abi(), err)
 	}
@@ -80,6 +85,11 @@ func Attach(o Options) (*Attachment, error) {
 		err = a.adopt(p, o)
 	default:
 		err = a.create(p, o)
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, discard(p.dir()))
+			}
+		}()
 	}
 	if err != nil {
 		return nil, err

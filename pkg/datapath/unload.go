@@ -53,12 +53,16 @@ func unload(root string, wanted func(key string) bool) (found bool, err error) {
 			errs = append(errs, discard(dir))
 		}
 	}
-	// The directories go once nobody uses them.
+	removeEmpty(root)
+	return found, errors.Join(errs...)
+}
+
+// removeEmpty removes the directories that nobody uses.
+func removeEmpty(root string) {
 	versions, _ := filepath.Glob(filepath.Join(root, "v*"))
 	for _, dir := range append(versions, root) {
 		_ = os.Remove(dir)
 	}
-	return found, errors.Join(errs...)
 }
 
 // discard removes pins. It detaches first: a link may be held open by others, and the kernel ends one that isn't only some
