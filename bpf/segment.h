@@ -16,6 +16,7 @@
 #define OPTION_SACK_TIMESTAMPS	   0x0a080204U
 #define OPTION_NOP_NOP_TIMESTAMPS 0x0a080101U
 #define OPTION_NOP_NOP_SACK	   0x02040101U
+#define OPTION_SACK_END		   0x00000204U
 #define OPTION_NOPS		   0x01010101U
 
 struct ipv4_segment {
@@ -107,6 +108,10 @@ __noinline int read_options(struct option_reader *r)
 		if (at >= r->length || at >= 4 * MAX_OPTION_WORDS)
 			break;
 		b = &r->bytes[at];
+		if (!(at & 3) && *(const __u32 *)b == OPTION_NOPS) { /* 40 of them are not to cost 40 rounds */
+			r->at = at + 4;
+			continue;
+		}
 		if (b[0] == 0)
 			break;
 		if (b[0] == 1) {
@@ -177,7 +182,7 @@ static __always_inline __u32 words_again(const struct tcphdr *tcp)
 	return words > MAX_OPTION_WORDS ? 0 : words;
 }
 
-/* The rows that Linux and Windows send come first: an attacker who chooses another one pays for nothing but our time. */
+/* The rows that Linux, Windows and Apple's systems send come first: an attacker who chooses another one pays for nothing but our time. */
 static __always_inline void parse_options(struct frame f, bool ipv6, const struct tcphdr *tcp, void *end, __u32 words,
 					  struct tcp_options *o)
 {
@@ -210,6 +215,16 @@ static __always_inline void parse_options(struct frame f, bool ipv6, const struc
 		o->tsval = w[2];
 		o->tsecr = w[3];
 		o->wscale = w[4] >> 24;
+		return;
+	}
+	if (words == 6 && (void *)(w + 6) <= end && (w[0] & 0xffff) == OPTION_MSS && (w[1] & 0xffffff) == OPTION_NOP_WSCALE &&
+	    w[1] >> 24 <= 14 && w[2] == OPTION_NOP_NOP_TIMESTAMPS && w[5] == OPTION_SACK_END) {
+		o->mss = bpf_ntohs(w[0] >> 16);
+		o->wscale = w[1] >> 24;
+		o->timestamps = true;
+		o->tsval = w[3];
+		o->tsecr = w[4];
+		o->sack = true;
 		return;
 	}
 	at = f.ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment));
