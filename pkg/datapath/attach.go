@@ -55,19 +55,16 @@ func Attach(o Options) (_ *Attachment, err error) {
 	if err := ensureBPFFS(p.bpffs); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			removeEmpty(p.root())
-		}
-	}()
-	if err := os.MkdirAll(p.abi(), 0o700); err != nil {
-		return nil, fmt.Errorf("make %s: %w: run as root", p.abi(), err)
-	}
-	lock, err := p.lock()
+	lock, err := p.lockNew()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = lock.Close() }() // only read
+	defer func() {
+		if err != nil {
+			p.removeEmpty()
+		}
+		_ = lock.Close() // only read
+	}()
 
 	if others, err := p.otherABIs(); err != nil || len(others) > 0 {
 		return nil, errors.Join(err, fmt.Errorf("another version of weir holds %s (%v), and its counts can't be taken over: run `weir unload` first",
@@ -85,24 +82,31 @@ func Attach(o Options) (_ *Attachment, err error) {
 		err = a.adopt(p, o)
 	default:
 		err = a.create(p, o)
-		defer func() {
-			if err != nil {
-				err = errors.Join(err, discard(p.dir()))
-			}
-		}()
+	}
+	if err == nil {
+		err = a.read(p)
+	}
+	if err != nil && !live {
+		err = errors.Join(err, discard(p.dir())) // nobody would know of it
 	}
 	if err != nil {
 		return nil, err
 	}
-	if a.Reader, err = openReader(p); err != nil {
-		return nil, err
-	}
-	info, err := a.Info()
-	if err != nil {
-		return nil, errors.Join(err, a.Close())
-	}
-	a.Tier, a.Replies = info.Tier, info.Replies
 	return a, nil
+}
+
+// read opens the Reader.
+func (a *Attachment) read(p place) error {
+	r, err := openReader(p)
+	if err != nil {
+		return err
+	}
+	info, err := r.Info()
+	if err != nil {
+		return errors.Join(err, r.Close())
+	}
+	a.Reader, a.Tier, a.Replies = r, info.Tier, info.Replies
+	return nil
 }
 
 // live tells whether there are pins that still hold the interface. Pins of an interface that is gone, whose number or
@@ -231,7 +235,7 @@ func (p place) pin(objs *bpfObjects, prog *ebpf.Program, l, accept, note link.Li
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("pin to %s: %w", p.dir(), err), os.RemoveAll(dir))
+			err = errors.Join(fmt.Errorf("pin to %s: %w", p.dir(), err), discard(dir))
 		}
 	}()
 	type pin struct {

@@ -151,6 +151,35 @@ func ensureBPFFS(path string) error {
 	return nil
 }
 
+// lockNew makes the folders where there are none. Whoever removes them holds the lock, so that they stay from here on.
+func (p place) lockNew() (*os.File, error) {
+	for {
+		if err := os.MkdirAll(p.root(), 0o700); err != nil {
+			return nil, fmt.Errorf("make %s: %w: run as root", p.root(), err)
+		}
+		lock, err := p.lock()
+		if errors.Is(err, os.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(p.abi(), 0o700); err != nil {
+			p.removeEmpty()
+			return nil, errors.Join(fmt.Errorf("make %s: %w: run as root", p.abi(), err), lock.Close())
+		}
+		return lock, nil
+	}
+}
+
+// removeEmpty removes the folders that nobody uses. The caller holds the lock.
+func (p place) removeEmpty() {
+	versions, _ := filepath.Glob(filepath.Join(p.root(), "v*"))
+	for _, dir := range append(versions, p.root()) {
+		_ = os.Remove(dir)
+	}
+}
+
 // lockTimeout is far longer than any holder needs: one that is stopped must not stop the others for ever.
 const lockTimeout = 5 * time.Second
 
@@ -165,6 +194,9 @@ func (p place) lock() (*os.File, error) {
 	for {
 		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
+			if err := p.isRoot(dir); err != nil {
+				return nil, errors.Join(err, dir.Close())
+			}
 			return dir, nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
@@ -177,4 +209,17 @@ func (p place) lock() (*os.File, error) {
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
+}
+
+// isRoot returns os.ErrNotExist for a folder that was removed while its lock was waited for.
+func (p place) isRoot(dir *os.File) error {
+	was, err := dir.Stat()
+	if err != nil {
+		return err
+	}
+	is, err := os.Stat(p.root())
+	if err == nil && !os.SameFile(was, is) {
+		return os.ErrNotExist
+	}
+	return err
 }

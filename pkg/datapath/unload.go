@@ -30,7 +30,8 @@ func UnloadAll(bpffs string) (bool, error) {
 
 // unload goes on after an error, so that as much as possible is undone.
 func unload(root string, wanted func(key string) bool) (found bool, err error) {
-	lock, err := place{bpffs: filepath.Dir(root)}.lock()
+	p := place{bpffs: filepath.Dir(root)}
+	lock, err := p.lock()
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return false, nil
@@ -53,16 +54,8 @@ func unload(root string, wanted func(key string) bool) (found bool, err error) {
 			errs = append(errs, discard(dir))
 		}
 	}
-	removeEmpty(root)
+	p.removeEmpty()
 	return found, errors.Join(errs...)
-}
-
-// removeEmpty removes the directories that nobody uses.
-func removeEmpty(root string) {
-	versions, _ := filepath.Glob(filepath.Join(root, "v*"))
-	for _, dir := range append(versions, root) {
-		_ = os.Remove(dir)
-	}
 }
 
 // discard removes pins. It detaches first: a link may be held open by others, and the kernel ends one that isn't only some

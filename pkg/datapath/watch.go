@@ -35,7 +35,14 @@ func (p place) watch(objs *bpfObjects) error {
 	if err := l.Pin(next); err != nil {
 		return errors.Join(fmt.Errorf("pin the tracepoint's link: %w", err), l.Close())
 	}
-	return errors.Join(os.Rename(next, pin), l.Close(), countOpen(objs))
+	// The pin gets its name last: one that is there tells the next start that all was done.
+	if err = countOpen(objs); err == nil {
+		err = os.Rename(next, pin)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(next))
+	}
+	return errors.Join(err, l.Close())
 }
 
 // countOpen counts the connections that are open already, of the calling thread's network namespace.
