@@ -35,15 +35,15 @@ func Bank(t testing.TB) *BankNet {
 	return b
 }
 
-// join adds a host and cables it to the switch, whose port is called as the host. The port passes all by XDP: a veth hands over
-// what its peer sends by XDP_TX only if it has a program itself (veth_xdp_flush).
+// join adds a host and cables it to the switch, whose port is called as the host. The port has an XDP program: a veth hands over
+// what its peer sends by XDP_TX only if it has one itself (veth_xdp_flush).
 func (b *BankNet) join(name string, number byte) *Host {
 	b.t.Helper()
 	h := b.Host(name)
 	Cable(b.t, b.Switch, name, h, "eth0")
 	b.Switch.ip(b.t, fmt.Sprintf("link set %s master br0", name))
 	b.Switch.Do(b.t, func() {
-		sink, err := flood.NewSink(name, true)
+		sink, err := flood.NewWire(name)
 		if err != nil {
 			b.t.Fatal(err)
 		}

@@ -134,6 +134,21 @@ type Sink struct {
 // NewSink attaches a program that passes or drops every frame. On the peer of a veth that passes, it lets frames that
 // arrive by XDP_TX through.
 func NewSink(iface string, pass bool) (*Sink, error) {
+	return newSink(iface, func(p *floodPrograms) *ebpf.Program {
+		if pass {
+			return p.Pass
+		}
+		return p.Drop
+	})
+}
+
+// NewWire attaches a program that passes what goes to 198.51.100.0/24 and what isn't IPv4, and drops the rest: answers to
+// spoofed sources leave a real host by a wire, and don't come back to burden it.
+func NewWire(iface string) (*Sink, error) {
+	return newSink(iface, func(p *floodPrograms) *ebpf.Program { return p.Wire })
+}
+
+func newSink(iface string, choose func(*floodPrograms) *ebpf.Program) (*Sink, error) {
 	i, err := net.InterfaceByName(iface)
 	if err != nil {
 		return nil, err
@@ -147,11 +162,7 @@ func NewSink(iface string, pass bool) (*Sink, error) {
 	if err := objs.floodMaps.Close(); err != nil {
 		return nil, errors.Join(err, s.objs.Close())
 	}
-	prog := s.objs.Drop
-	if pass {
-		prog = s.objs.Pass
-	}
-	s.link, err = link.AttachXDP(link.XDPOptions{Program: prog, Interface: i.Index, Flags: link.XDPDriverMode})
+	s.link, err = link.AttachXDP(link.XDPOptions{Program: choose(&s.objs), Interface: i.Index, Flags: link.XDPDriverMode})
 	if err != nil {
 		return nil, errors.Join(err, s.objs.Close())
 	}

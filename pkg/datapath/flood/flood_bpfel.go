@@ -19,6 +19,7 @@ const (
 	floodProgDrop       = "drop"
 	floodProgFlood      = "flood"
 	floodProgPass       = "pass"
+	floodProgWire       = "wire"
 	floodVarBase        = "base"
 	floodVarFirstSource = "first_source"
 	floodVarFixed       = "fixed"
@@ -77,6 +78,7 @@ type floodProgramSpecs struct {
 	Drop  *ebpf.ProgramSpec `ebpf:"drop"`
 	Flood *ebpf.ProgramSpec `ebpf:"flood"`
 	Pass  *ebpf.ProgramSpec `ebpf:"pass"`
+	Wire  *ebpf.ProgramSpec `ebpf:"wire"`
 }
 
 // floodMapSpecs contains maps before they are loaded into the kernel.
@@ -152,6 +154,7 @@ type floodPrograms struct {
 	Drop  *ebpf.Program `ebpf:"drop"`
 	Flood *ebpf.Program `ebpf:"flood"`
 	Pass  *ebpf.Program `ebpf:"pass"`
+	Wire  *ebpf.Program `ebpf:"wire"`
 }
 
 func (p *floodPrograms) Close() error {
@@ -159,6 +162,7 @@ func (p *floodPrograms) Close() error {
 		p.Drop,
 		p.Flood,
 		p.Pass,
+		p.Wire,
 	)
 }
 

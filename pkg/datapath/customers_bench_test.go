@@ -1,0 +1,129 @@
+package datapath
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/datapath/flood"
+	te "github.com/weir-sensor/weir/pkg/testenv"
+)
+
+// BenchmarkCustomers opens 500 connections a second with a request on each while SYNs from random sources come at 1 Mpps and at
+// full speed, under this challenge, the kernel's own cookies and nftables' synproxy.
+//
+//	go test -run '^$' -bench Customers -benchtime 1x ./pkg/datapath
+func BenchmarkCustomers(b *testing.B) {
+	if os.Geteuid() != 0 {
+		b.Skip("needs root")
+	}
+	for _, flooded := range []struct {
+		name string
+		pps  int // 0: none, -1: as fast as it goes
+	}{{"none", 0}, {"1Mpps", 1_000_000}, {"full", -1}} {
+		for _, defence := range []string{"weir", "kernel", "synproxy"} {
+			b.Run(fmt.Sprintf("flood=%s/%s", flooded.name, defence), func(b *testing.B) { benchCustomers(b, flooded.pps, defence) })
+		}
+	}
+}
+
+const synproxy = `
+table ip raw { chain pre { type filter hook prerouting priority raw; tcp dport 8443 tcp flags syn notrack; }; }
+table ip proxy { chain in { type filter hook input priority 0;
+	tcp dport 8443 ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp sack-perm
+	tcp dport 8443 ct state invalid drop
+}; }`
+
+func benchCustomers(b *testing.B, pps int, defence string) {
+	n := te.Bank(b)
+	if defence != "weir" { // live frames come only to a veth that has an XDP program
+		n.Bank.Do(b, func() {
+			sink, err := flood.NewSink(n.Bank.Interface, true)
+			must(b, err)
+			b.Cleanup(func() { must(b, sink.Close()) })
+		})
+	}
+	switch defence {
+	case "weir":
+		dir := te.PinDir(b)
+		n.Bank.Do(b, func() {
+			a, err := Attach(Options{Interface: n.Bank.Interface, BPFFS: dir, Limit: DefaultLimit, Sources: DefaultSources, Version: "bench"})
+			must(b, err)
+			b.Cleanup(func() { must(b, a.Close()) })
+			s := NewSwitch(dir, n.Bank.Interface)
+			must(b, s.Enable(Limit{Rate: 1000, Burst: 1000}, time.Hour)) // the customers' one address
+			must(b, s.Challenge(ChallengePolicy{When: ChallengeAuto, Unverified: DefaultUnverified}))
+		})
+	case "synproxy":
+		n.Bank.Run(b, "nft", synproxy)
+		n.Bank.Sysctl(b, "net/netfilter/nf_conntrack_tcp_loose", "0")
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadHeaderTimeout: te.ConnectTimeout}
+	l := n.Bank.Listen(b, n.Bank.Addr(bankPort))
+	go func() { _ = server.Serve(l) }()
+	b.Cleanup(func() { server.Close() })
+
+	arrived := func() float64 {
+		var links []struct {
+			Stats64 struct{ RX struct{ Packets float64 } }
+		}
+		must(b, json.Unmarshal([]byte(n.Bank.Run(b, "ip", "-j", "-s", "link", "show", "dev", n.Bank.Interface)), &links))
+		return links[0].Stats64.RX.Packets
+	}
+	before := arrived()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var sent int
+	start := time.Now()
+	if pps != 0 {
+		n.Switch.Run(b, "ip", "link", "add", "idle", "up", "type", "veth", "peer", "name", "other")
+		var f *flood.Flood
+		n.Switch.Do(b, func() {
+			var err error
+			f, err = flood.New(flood.Options{Interface: "bank", Idle: "idle", Source: n.Attacker.MAC, Destination: n.Bank.MAC,
+				Target: netip.AddrPortFrom(n.Bank.IPv4, bankPort), FirstSource: n.Attacker.IPv4})
+			must(b, err)
+		})
+		b.Cleanup(func() { must(b, f.Close()) })
+		wg.Go(func() {
+			n.Switch.Do(b, func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if pps > 0 && float64(sent) > float64(pps)*time.Since(start).Seconds() {
+						time.Sleep(time.Millisecond)
+						continue
+					}
+					const frames = 20_000
+					if _, err := f.Send(frames); err != nil {
+						b.Error(err)
+						return
+					}
+					sent += frames
+				}
+			})
+		})
+		time.Sleep(500 * time.Millisecond)
+	}
+	var r te.Result
+	for b.Loop() {
+		const clients = 10
+		r = te.Connects(b, n.Customer, te.ConnectOptions{Target: n.Bank.Addr(bankPort), N: 2500, Concurrency: clients,
+			Pause: clients * time.Second / 500, Path: "/"})
+	}
+	close(stop)
+	wg.Wait()
+	b.ReportMetric(100*float64(r.OK)/float64(r.OK+r.Failed), "%served")
+	b.ReportMetric(float64(r.Quantile(0.5).Microseconds())/1000, "ms-p50")
+	b.ReportMetric(float64(r.Quantile(0.99).Microseconds())/1000, "ms-p99")
+	b.ReportMetric((arrived()-before)/time.Since(start).Seconds()/1e6, "Mpps-arrived") // the rest found the veth's queue full
+	b.ReportMetric(0, "ns/op")
+}
