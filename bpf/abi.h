@@ -180,6 +180,20 @@ struct weir_spoofing {
 	__u64 reserved[3];
 };
 
+/* The one entry of the fallback map, for all interfaces of a network namespace: whether the kernel's own cookies may be made in XDP,
+ * and which of the namespace's settings were changed for that.
+ */
+struct weir_fallback {
+	__u64 wanted_ns;	 /* CLOCK_MONOTONIC; when XDP last met a listener under challenge that takes no others */
+	__u64 until_ns;		 /* CLOCK_MONOTONIC; XDP makes them before it */
+	__u64 ended_ns;		 /* CLOCK_MONOTONIC; when the settings began to be put back, 0 if they aren't being */
+	__u64 netns;		 /* cookie of the namespace whose settings these are */
+	__u32 syncookies;	 /* what net.ipv4.tcp_syncookies was, and 1; 0 if it wasn't changed */
+	__u32 timestamps;	 /* the same of tcp_timestamps */
+	__u32 refused;		 /* bool: the settings can't be had as long as this is wanted */
+	__u32 reserved[3];
+};
+
 struct weir_budget {
 	struct weir_rate source;
 	struct weir_rate prefix; /* IPv4 /24, IPv6 /48 */
@@ -218,7 +232,8 @@ struct weir_cookies {
 	__u64 refused;	/* with a valid cookie, but the kernel took no request for the listener */
 	__u64 late;	/* dropped for want of a valid cookie after XDP had let them pass */
 	__u64 reused;	/* met the socket of an earlier connection in TIME_WAIT, half open or forgotten by the client, which was ended */
-	__u64 reserved[4];
+	__u64 kernel;	/* with a valid cookie of the kernel's own, which opens the connection */
+	__u64 reserved;
 };
 
 /* What one CPU knows of the lists, as of the last jiffy. */
@@ -250,6 +265,8 @@ struct weir_cpu {
 	__u8 mac[6];
 	__u16 offer;
 	struct weir_cookies cookies;
+	__u64 fallback; /* bool: the kernel's own cookies may be made here */
+	__u64 millis;	/* CLOCK_MONOTONIC, the unit of the kernel's timestamps */
 	struct weir_list_clock lists;
 	struct weir_count counts[WEIR_CLASS_LEN][WEIR_VERDICT_LEN][WEIR_REASON_LEN];
 };
@@ -286,6 +303,7 @@ _Static_assert(sizeof(struct weir_cpu) == 192 + 16 * WEIR_CLASS_LEN * WEIR_VERDI
 _Static_assert(sizeof(struct weir_cpu) % 64 == 0, "CPUs share no cache line");
 _Static_assert(sizeof(struct weir_budgets) == 72 * WEIR_CLASS_LEN + 32, "ABI");
 _Static_assert(sizeof(struct weir_spoofing) == 64, "ABI");
+_Static_assert(sizeof(struct weir_fallback) == 56, "ABI");
 _Static_assert(sizeof(struct weir_total) == 64, "classes share no cache line");
 _Static_assert(sizeof(struct weir_list_line) == 64, "a probe is one cache line");
 _Static_assert(sizeof(struct weir_list_head) == 64, "ABI");

@@ -167,6 +167,27 @@ static __always_inline __u64 write_ipv6(struct ipv6hdr *ip, __u32 words)
 	return sum;
 }
 
+/* The state of the socket that a segment is for, 0 if there is none. */
+static __noinline int socket_state(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	int state;
+
+	if (ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
+		return 0;
+	segment_tuple(ip, ipv6, &tuple);
+	if (ipv6)
+		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return 0;
+	state = sk->state;
+	bpf_sk_release(sk);
+	return state;
+}
+
 enum answer {
 	ANSWER_NONE,   /* can't be had; nothing was changed */
 	ANSWER_SENT,   /* the frame must be transmitted */
@@ -188,6 +209,7 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	enum taker taker;
 	struct cookie k;
 	long size, excess;
+	__s64 isn;
 	__u64 sum;
 
 	if (!cpu || offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac) || cpu->mtu <= headers)
@@ -196,14 +218,26 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	if (!tcp || tcp->rst || tcp->fin)
 		return ANSWER_NONE;
 	taker = taker_of(ctx, cpu, ip, end, ipv6);
-	if (taker != TAKER_LISTENER)
+	if (taker != TAKER_LISTENER && (taker != TAKER_KERNEL || !cpu->fallback))
 		return taker == TAKER_NOBODY ? ANSWER_NOBODY : ANSWER_NONE;
+	/* tc ends no old socket that is in the way of the kernel's cookies: the kernel has to see such SYNs itself. */
+	if (taker == TAKER_KERNEL && socket_state(ctx, ip, end, ipv6) != STATE_LISTEN)
+		return ANSWER_NONE;
 	longest = cpu->mtu - headers;
 	parse_options(frame, ipv6, tcp, end, words, &o);
 	words = words_again(tcp);
 	options = agreed_options(&o, cpu->offer, longest, ipv6);
-	segment_flow(ip, ipv6, bpf_ntohl(tcp->seq), &flow);
-	k = cookie_make(&flow, options, o.timestamps, cpu->epoch, secret0, secret1);
+	if (taker == TAKER_KERNEL) {
+		kernel_options(&o);
+		isn = kernel_isn(ip, end, ipv6, options & 0xffff);
+		if (isn < 0)
+			return ANSWER_NONE;
+		k.isn = isn;
+		k.tsval = kernel_tsval(cpu->millis, &o);
+	} else {
+		segment_flow(ip, ipv6, bpf_ntohl(tcp->seq), &flow);
+		k = cookie_make(&flow, options, o.timestamps, cpu->epoch, secret0, secret1);
+	}
 	size = end - data;
 	excess = end - ((void *)(tcp + 1) + words * 4);
 
@@ -221,27 +255,6 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	if (excess > 0)
 		bpf_xdp_adjust_tail(ctx, -(int)excess); /* or the rest stays as padding, which does no harm */
 	return ANSWER_SENT;
-}
-
-/* The state of the socket that a segment is for, 0 if there is none. */
-static __noinline int socket_state(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
-{
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *sk;
-	int state;
-
-	if (ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
-		return 0;
-	segment_tuple(ip, ipv6, &tuple);
-	if (ipv6)
-		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	else
-		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	if (!sk)
-		return 0;
-	state = sk->state;
-	bpf_sk_release(sk);
-	return state;
 }
 
 /* Tells whether netfilter redirects a segment that no connection here takes. */
@@ -267,24 +280,11 @@ static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const vo
 
 #define ACK_PROVEN (-1)
 
-/* Tells whether a segment answers a cookie that the kernel sent itself: before the challenge began, or to a verified source. The
- * kernel will look again.
- */
-static __always_inline bool kernel_cookie(void *ip, void *end, bool ipv6)
-{
-	struct ipv4_segment *v4 = ip;
-	struct ipv6_segment *v6 = ip;
-
-	if (ipv6)
-		return (void *)(v6 + 1) <= end && !bpf_tcp_raw_check_syncookie_ipv6(&v6->ip, &v6->tcp);
-	return (void *)(v4 + 1) <= end && !bpf_tcp_raw_check_syncookie_ipv4(&v4->ip, &v4->tcp);
-}
-
 /* Judges a segment with ACK: an enum weir_reason to drop it for if it pretends to end a handshake that never was, belongs to
  * nothing here, or ends one handshake too many of its source; ACK_PROVEN if it ends one, or comes with what does; else
  * WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
  */
-__noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
+__noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct frame frame = { .ctx = ctx, .ip = offset };
@@ -310,10 +310,10 @@ __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 o
 	state = socket_state(ctx, ip, end, ipv6);
 	if (taker == TAKER_NOBODY && !state)
 		return is_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
-	if (taker != TAKER_LISTENER || state != STATE_LISTEN)
+	if (taker == TAKER_NOBODY || state != STATE_LISTEN)
 		return WEIR_REASON_NONE;
 	parse_options(frame, ipv6, tcp, end, words, &o);
-	valid = segment_cookie(cpu, ip, tcp, &o, ipv6, &flow) >= 0;
+	valid = segment_cookie(cpu, ip, tcp, &o, ipv6, &flow) >= 0 && taker == TAKER_LISTENER;
 	tuple = tuple_hash(&flow);
 	h = handshake_of(tuple);
 	if (!h)
@@ -322,6 +322,10 @@ __noinline int judge_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 o
 		return ACK_PROVEN; /* data behind the ACK */
 	if (!valid && !kernel_cookie(ip, end, ipv6))
 		return is_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
+	if (!valid)
+		cpu->cookies.kernel++;
+	if (taker == TAKER_KERNEL)
+		valid = true;
 	if (valid && cpu->enforcing && at_cap(cpu, key))
 		return WEIR_REASON_CONNECTIONS;
 	if (valid && !verify_source(cpu, key) && cpu->enforcing)

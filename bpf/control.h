@@ -40,6 +40,13 @@ struct {
 	__type(value, struct weir_spoofing);
 } spoofing SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct weir_fallback);
+} fallback SEC(".maps");
+
 #define EPOCH_NS	60000000000ULL
 #define EPOCH_OVERLAP_NS 1000000000ULL
 
@@ -85,6 +92,15 @@ static __always_inline void refresh_challenge(struct weir_cpu *cpu, const struct
 	cpu->accepting = now_ns < ctl->accept_until_ns && (!automatic || now_ns < state->until_ns + COOKIE_LIFE_NS);
 }
 
+static __always_inline void refresh_fallback(struct weir_cpu *cpu, __u64 now_ns)
+{
+	__u32 zero = 0;
+	const struct weir_fallback *f = bpf_map_lookup_elem(&fallback, &zero);
+
+	cpu->fallback = f && now_ns < f->until_ns;
+	cpu->millis = now_ns / 1000000;
+}
+
 /* Tells whether the jiffy is new. */
 static __always_inline bool refresh(struct weir_cpu *cpu)
 {
@@ -114,6 +130,7 @@ static __always_inline bool refresh(struct weir_cpu *cpu)
 	cpu->offer = ctl->offer;
 	refresh_epoch(cpu, now_ns);
 	refresh_lists(&cpu->lists, now_ns);
+	refresh_fallback(cpu, now_ns);
 	return true;
 }
 

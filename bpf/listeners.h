@@ -6,6 +6,7 @@
 #define WEIR_LISTENERS_H
 
 #include "abi.h"
+#include "fallback.h"
 #include "segment.h"
 
 #define FAMILY_IPV4 2
@@ -19,9 +20,10 @@ struct mptcp_sock;
 
 /* Who takes connections to an address and port. */
 enum taker {
-	TAKER_OTHER, /* not this host, or a listener that takes no request from BPF: MPTCP's */
+	TAKER_OTHER, /* not this host */
 	TAKER_NOBODY,
 	TAKER_LISTENER,
+	TAKER_KERNEL, /* a listener that takes no request from BPF, only the kernel's own cookies: MPTCP's */
 };
 
 struct listener {
@@ -107,8 +109,10 @@ static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *en
 	sk = find_listener(ctx, ip, ipv6);
 	if (!sk)
 		return TAKER_NOBODY;
-	if (sk->state == STATE_LISTEN && !bpf_skc_to_mptcp_sock(sk))
-		taker = TAKER_LISTENER;
+	if (sk->state == STATE_LISTEN)
+		taker = bpf_skc_to_mptcp_sock(sk) ? TAKER_KERNEL : TAKER_LISTENER;
+	if (taker == TAKER_KERNEL && !want_fallback(sk, ipv6))
+		taker = TAKER_OTHER;
 	bpf_sk_release(sk);
 	return taker;
 }

@@ -18,11 +18,17 @@ type challengeStatus struct {
 	UnverifiedBurst uint64  `json:"unverified_burst"`
 	ArmedSeconds    float64 `json:"armed_seconds"` // left in which auto acts in observe mode too
 	Verified        int     `json:"verified_sources"`
-	Opened          uint64  `json:"opened"` // connections, by challenged clients
+	Opened          uint64  `json:"opened"`   // connections, by challenged clients
+	Fallback        string  `json:"fallback"` // idle, on or refused: the kernel's own cookies for listeners that take no others
+	OpenedKernel    uint64  `json:"opened_by_kernel_cookies"`
 }
 
 var policyNames = map[datapath.Challenge]string{
 	datapath.ChallengeNever: "never", datapath.ChallengeAlways: "always", datapath.ChallengeAuto: "auto",
+}
+
+var fallbackNames = map[datapath.Fallback]string{
+	datapath.FallbackIdle: "idle", datapath.FallbackOn: "on", datapath.FallbackRefused: "refused",
 }
 
 func challengeStatusOf(r *datapath.Reader, info datapath.Info, c datapath.Control) (challengeStatus, error) {
@@ -35,7 +41,7 @@ func challengeStatusOf(r *datapath.Reader, info datapath.Info, c datapath.Contro
 		Policy: policyNames[c.Challenge], Available: info.Challenge,
 		Challenging: c.Challenging, ForSeconds: c.ChallengingFor.Seconds(), Starts: c.ChallengeStarts,
 		UnverifiedRate: c.Unverified.Rate, UnverifiedBurst: c.Unverified.Burst, ArmedSeconds: c.Armed.Seconds(),
-		Verified: verified, Opened: cookies.Accepted,
+		Verified: verified, Opened: cookies.Accepted, Fallback: fallbackNames[c.Fallback], OpenedKernel: cookies.Kernel,
 	}, err
 }
 
@@ -57,7 +63,14 @@ func (c challengeStatus) String() string {
 	if c.ArmedSeconds > 0 {
 		text += fmt.Sprintf("; autonomous for %v", seconds(c.ArmedSeconds))
 	}
-	return text + fmt.Sprintf("; %d verified sources, %d connections opened by cookies", c.Verified, c.Opened)
+	text += fmt.Sprintf("; %d verified sources, %d connections opened by cookies", c.Verified, c.Opened)
+	switch c.Fallback {
+	case "on":
+		text += fmt.Sprintf("; MPTCP by the kernel's cookies, %d", c.OpenedKernel)
+	case "refused":
+		text += "; MPTCP left to the kernel: tcp_syncookies or tcp_timestamps can't be 2"
+	}
+	return text
 }
 
 func seconds(x float64) time.Duration { return time.Duration(x) * time.Second }

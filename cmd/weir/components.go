@@ -275,6 +275,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		defer cancel()
 		for _, l := range limiter.all {
 			beside.Go(func() { l.arm(ctx) })
+			beside.Go(func() { l.tendFallback(ctx) })
 		}
 		beside.Go(func() { reloadLists(ctx, cmd, lister, log) })
 		return c.Run(ctx, ready)

@@ -83,6 +83,27 @@ func (l xdpLimiter) arm(ctx context.Context) {
 	}
 }
 
+const fallbackEvery = 100 * time.Millisecond
+
+// tendFallback keeps the kernel's own cookies in XDP going while they are wanted, and puts the settings back that it takes.
+func (l xdpLimiter) tendFallback(ctx context.Context) {
+	every := time.NewTicker(fallbackEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			if err := l.sw.EndFallback(); err != nil && !errors.Is(err, datapath.ErrNotAttached) {
+				l.complaints.Warn(time.Now(), "settings may have stayed that were made for SYN cookies", "err", err)
+			}
+			return
+		}
+		if err := l.sw.TendFallback(); err != nil && !errors.Is(err, datapath.ErrNotAttached) {
+			l.complaints.Warn(time.Now(), "SYNs to some listeners are left to the kernel", "err", err)
+		}
+	}
+}
+
 func (l xdpLimiter) Disable() error { return l.sw.Disable() }
 
 // State opens the pins anew each time, since the datapath may have been unloaded and made again.

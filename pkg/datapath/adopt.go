@@ -96,6 +96,9 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 	if a.Upgraded, err = p.upgradeAll(old, objs); err != nil {
 		return err
 	}
+	if err := restoreStale(old.maps[bpfMapFallback]); err != nil {
+		return err
+	}
 	a.NoWatch = p.watch(objs)
 	if a.Upgraded {
 		cString(info.Version[:], o.Version)

@@ -224,7 +224,7 @@ func BenchmarkAutonomous(b *testing.B) {
 	must(b, err)
 	b.Cleanup(func() { must(b, objs.Close()) })
 	must(b, objs.prepare(c, DefaultLimit, "bench", time.Now()))
-	pair.challenge(b, objs)
+	pair.challenge(b, objs, false)
 	must(b, changeControl(objs.Control, func(raw *bpfWeirControl) { raw.ArmedUntilNs = monotonicNow() + uint64(time.Hour) }))
 	gen := pair.generator(b, flood.Options{Target: netip.MustParseAddrPort("192.0.2.1:443")})
 	memory, err := objs.Cpus.Memory()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -50,6 +51,11 @@ func BenchmarkFlood(b *testing.B) {
 			})
 		}
 	}
+	for family, target := range map[string]string{"ipv4": "192.0.2.1:443", "ipv6": "[2001:db8::1]:443"} {
+		b.Run("challenge/"+family+"/fallback", func(b *testing.B) { // by the kernel's own cookies
+			benchFlood(b, "fallback", flood.Options{Target: netip.MustParseAddrPort(target)})
+		})
+	}
 	for _, mode := range []string{"observe", "enforce"} {
 		for _, sources := range []uint32{1, 1000, 100_000, 1_000_000, 0} {
 			name := fmt.Sprintf("%s/sources=%d", mode, sources)
@@ -68,8 +74,10 @@ func BenchmarkFlood(b *testing.B) {
 func benchFlood(b *testing.B, mode string, o flood.Options) {
 	pair := newBenchPair(b)
 	gen := pair.generator(b, o)
+	fallback := mode == "fallback"
+	challenges := fallback || mode == "challenge"
 
-	c := constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: mode == "challenge"}
+	c := constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: challenges}
 	objs, err := c.load(nil)
 	must(b, err)
 	b.Cleanup(func() { must(b, objs.Close()) })
@@ -79,12 +87,17 @@ func benchFlood(b *testing.B, mode string, o flood.Options) {
 			raw.Mode, raw.UntilNs = modeEnforce, monotonicNow()+uint64(time.Hour)
 		}))
 	}
-	if mode == "challenge" {
-		pair.challenge(b, objs)
+	if challenges {
+		pair.challenge(b, objs, fallback)
+	}
+	if fallback {
+		_, err := (&bpfWeirFallback{}).arm(objs.Fallback)
+		must(b, err)
+		must(b, writeFallback(objs.Fallback, bpfWeirFallback{UntilNs: math.MaxUint64}))
 	}
 
 	pair.compare(b, gen, objs.Weir)
-	if mode == "challenge" {
+	if challenges {
 		reason := ReasonUnverified
 		memory, err := objs.Cpus.Memory()
 		must(b, err)
@@ -159,9 +172,9 @@ func (p benchPair) generator(b *testing.B, o flood.Options) *flood.Flood {
 }
 
 // challenge answers the flood's SYNs; the answers are dropped where they arrive.
-func (p benchPair) challenge(b *testing.B, objs *bpfObjects) {
+func (p benchPair) challenge(b *testing.B, objs *bpfObjects, mptcp bool) {
 	var cfg net.ListenConfig
-	cfg.SetMultipathTCP(false)
+	cfg.SetMultipathTCP(mptcp)
 	l, err := cfg.Listen(b.Context(), "tcp", ":443")
 	must(b, err)
 	b.Cleanup(func() { must(b, l.Close()) })

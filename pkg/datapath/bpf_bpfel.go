@@ -100,9 +100,12 @@ type bpfWeirCpu struct {
 		Refused  uint64
 		Late     uint64
 		Reused   uint64
-		Reserved [4]uint64
+		Kernel   uint64
+		Reserved uint64
 	}
-	Lists struct {
+	Fallback uint64
+	Millis   uint64
+	Lists    struct {
 		_         structs.HostLayout
 		Now       uint64
 		Interval  uint64
@@ -115,6 +118,18 @@ type bpfWeirCpu struct {
 		Packets uint64
 		Bytes   uint64
 	}
+}
+
+type bpfWeirFallback struct {
+	_          structs.HostLayout
+	WantedNs   uint64
+	UntilNs    uint64
+	EndedNs    uint64
+	Netns      uint64
+	Syncookies uint32
+	Timestamps uint32
+	Refused    uint32
+	Reserved   [3]uint32
 }
 
 type bpfWeirInfo struct {
@@ -198,6 +213,7 @@ const (
 	bpfMapControl          = "control"
 	bpfMapCounted          = "counted"
 	bpfMapCpus             = "cpus"
+	bpfMapFallback         = "fallback"
 	bpfMapFlows            = "flows"
 	bpfMapHandshakes       = "handshakes"
 	bpfMapInfo             = "info"
@@ -290,6 +306,7 @@ type bpfMapSpecs struct {
 	Control     *ebpf.MapSpec `ebpf:"control"`
 	Counted     *ebpf.MapSpec `ebpf:"counted"`
 	Cpus        *ebpf.MapSpec `ebpf:"cpus"`
+	Fallback    *ebpf.MapSpec `ebpf:"fallback"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Handshakes  *ebpf.MapSpec `ebpf:"handshakes"`
 	Info        *ebpf.MapSpec `ebpf:"info"`
@@ -348,6 +365,7 @@ type bpfMaps struct {
 	Control     *ebpf.Map `ebpf:"control"`
 	Counted     *ebpf.Map `ebpf:"counted"`
 	Cpus        *ebpf.Map `ebpf:"cpus"`
+	Fallback    *ebpf.Map `ebpf:"fallback"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Handshakes  *ebpf.Map `ebpf:"handshakes"`
 	Info        *ebpf.Map `ebpf:"info"`
@@ -372,6 +390,7 @@ func (m *bpfMaps) Close() error {
 		m.Control,
 		m.Counted,
 		m.Cpus,
+		m.Fallback,
 		m.Flows,
 		m.Handshakes,
 		m.Info,

@@ -44,7 +44,7 @@ func BenchmarkFloodACKs(b *testing.B) {
 func benchACKs(b *testing.B, port uint16) {
 	pair := newBenchPair(b)
 	objs := pair.enforcing(b, constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: true})
-	pair.challenge(b, objs)
+	pair.challenge(b, objs, false)
 	must(b, changeControl(objs.Control, func(raw *bpfWeirControl) { raw.Challenge = uint32(ChallengeAlways) }))
 	pair.compare(b, pair.flood(b, flood.ACK, port, 0), objs.Weir)
 	pair.demand(b, objs, ClassTCP, VerdictDrop)

@@ -144,13 +144,3 @@ func TestEndOfTheChallengeLosesNobody(t *testing.T) {
 		t.Error(r)
 	}
 }
-
-func TestMPTCPListenersAreLeftAlone(t *testing.T) {
-	b := newChallenged(t)
-	b.mptcpEcho()
-	b.set(ChallengeAlways)
-	roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
-	if n := b.txs(); n != 0 {
-		t.Errorf("%d SYNs to an MPTCP listener were challenged", n)
-	}
-}

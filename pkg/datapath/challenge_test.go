@@ -65,17 +65,6 @@ func (b *challenged) echo() {
 	b.serve(b.Bank.Listen(b.t, netip.AddrPortFrom(netip.IPv6Unspecified(), bankPort)))
 }
 
-func (b *challenged) mptcpEcho() {
-	var cfg net.ListenConfig
-	cfg.SetMultipathTCP(true)
-	b.Bank.Do(b.t, func() {
-		l, err := cfg.Listen(context.Background(), "tcp", b.Bank.Addr(bankPort).String())
-		must(b.t, err)
-		b.t.Cleanup(func() { l.Close() })
-		b.serve(l)
-	})
-}
-
 func (b *challenged) serve(l net.Listener) {
 	go func() {
 		for {
@@ -133,13 +122,10 @@ func (b *challenged) facts(c net.Conn) string {
 	b.t.Helper()
 	wanted := regexp.MustCompile(`\b(ts|sack|ecn|wscale:\d+,\d+|mss:\d+|advmss:\d+|rcvmss:\d+|pmtu:\d+)\b`)
 	port := netip.MustParseAddrPort(c.LocalAddr().String()).Port()
-	family, ports := "-6", "( sport = :"+itoa(port)+" or dport = :"+itoa(port)+" )"
-	if netip.MustParseAddrPort(c.LocalAddr().String()).Addr().Is4() {
-		family = "-4"
-	}
+	ports := "( sport = :" + itoa(port) + " or dport = :" + itoa(port) + " )"
 	var all []string
 	for _, h := range []*te.Host{b.Bank, b.Customer} {
-		all = append(all, strings.Join(wanted.FindAllString(h.Run(b.t, "ss", "-tienOH", family, ports), -1), " "))
+		all = append(all, strings.Join(wanted.FindAllString(h.Run(b.t, "ss", "-tienOH", ports), -1), " "))
 	}
 	return strings.Join(all, " | ")
 }

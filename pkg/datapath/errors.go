@@ -16,6 +16,9 @@ var (
 	// ErrNoChallenge is returned where SYNs can't be challenged.
 	ErrNoChallenge = errors.New("SYNs can't be challenged")
 
+	// ErrNoFallback is returned where the kernel's own cookies can't be made in XDP.
+	ErrNoFallback = errors.New("SYNs to listeners that take only the kernel's own cookies aren't challenged")
+
 	// ErrDetached is returned by a Reader whose datapath was unloaded, or whose interface is gone.
 	ErrDetached = errors.New("the datapath was detached")
 )

@@ -55,6 +55,7 @@ func (m *bpfMaps) pinned() map[string]*ebpf.Map {
 
 		bpfMapVerified: m.Verified,
 		bpfMapSpoofing: m.Spoofing,
+		bpfMapFallback: m.Fallback,
 
 		bpfMapConnections: m.Connections,
 		bpfMapCounted:     m.Counted,
@@ -63,7 +64,8 @@ func (m *bpfMaps) pinned() map[string]*ebpf.Map {
 
 // shared are those that all interfaces of a network namespace have in common: who is known, and who has how many connections,
 // doesn't depend on the way that a packet takes.
-var shared = []string{bpfMapSources, bpfMapVerified, bpfMapSpoofing, bpfMapConnections, bpfMapCounted, bpfMapFlows}
+var shared = []string{bpfMapSources, bpfMapVerified, bpfMapSpoofing, bpfMapConnections, bpfMapCounted, bpfMapFlows,
+	bpfMapFallback}
 
 // place is where the pins of one interface are.
 type place struct {

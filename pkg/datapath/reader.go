@@ -40,6 +40,7 @@ type Reader struct {
 
 	verified *ebpf.Map
 	spoofing *ebpf.Map
+	fallback *ebpf.Map
 
 	link link.Link
 
@@ -75,7 +76,7 @@ func openReader(p place) (_ *Reader, err error) {
 	}{
 		{&r.control, bpfMapControl, readOnly}, {&r.budgets, bpfMapBudgets, readOnly}, {&r.info, bpfMapInfo, readOnly},
 		{&r.cpus, bpfMapCpus, nil}, {&r.sources, bpfMapSources, nil}, {&r.verified, bpfMapVerified, nil},
-		{&r.spoofing, bpfMapSpoofing, readOnly},
+		{&r.spoofing, bpfMapSpoofing, readOnly}, {&r.fallback, bpfMapFallback, readOnly},
 	} {
 		if *m.to, err = ebpf.LoadPinnedMap(filepath.Join(p.dir(), m.name), m.opts); err != nil {
 			return nil, err
@@ -94,7 +95,7 @@ func openReader(p place) (_ *Reader, err error) {
 // Close lets go of the maps; the datapath stays.
 func (r *Reader) Close() error {
 	var errs []error
-	for _, m := range []*ebpf.Map{r.control, r.budgets, r.info, r.cpus, r.sources, r.verified, r.spoofing} {
+	for _, m := range []*ebpf.Map{r.control, r.budgets, r.info, r.cpus, r.sources, r.verified, r.spoofing, r.fallback} {
 		if m != nil {
 			errs = append(errs, m.Close())
 		}
@@ -170,7 +171,7 @@ func (r *Reader) Cookies() (Cookies, error) {
 	}
 	for cpu := range int(r.cpus.MaxEntries()) {
 		b := r.scratch[cpu*cpuBytes+cookiesOffset:]
-		for i, n := range []*uint64{&sum.Accepted, &sum.Refused, &sum.Late, &sum.Reused} {
+		for i, n := range []*uint64{&sum.Accepted, &sum.Refused, &sum.Late, &sum.Reused, &sum.Kernel} {
 			*n += binary.NativeEndian.Uint64(b[8*i:])
 		}
 	}
@@ -190,6 +191,11 @@ func (r *Reader) Control() (Control, error) {
 	now := monotonicNow()
 	c := raw.decode(now)
 	c.note(auto, now)
+	fallback, err := readFallback(r.fallback)
+	if err != nil {
+		return Control{}, err
+	}
+	c.Fallback = fallback.state(now)
 	return c, nil
 }
 

@@ -13,7 +13,31 @@ import (
 // The server closes first, so that its end waits in TIME_WAIT, and speaks first, so that no data of the client's helps.
 func TestPortsAreUsedAgainFromTimeWait(t *testing.T) {
 	b := newChallenged(t)
-	l := b.Bank.Listen(t, netip.AddrPortFrom(netip.IPv6Unspecified(), bankPort))
+	b.goodbyes(b.Bank.Listen(t, unspecified))
+	b.set(ChallengeAlways)
+	b.usePortsAgain()
+	if c := b.cookies(); c.Reused != 38 || c.Refused != 0 {
+		t.Errorf("cookies %+v", c)
+	}
+}
+
+// tc ends no old connections for the kernel's cookies: the kernel gets their clients' SYNs itself.
+func TestPortsAreUsedAgainAtMPTCPListeners(t *testing.T) {
+	b := newChallenged(t)
+	b.reset()
+	b.goodbyes(b.listenMPTCP(unspecified, func(int) error { return nil }))
+	b.set(ChallengeAlways)
+	b.visits(b.Bank.Addr(bankPort), te.ConnectTimeout)
+	must(t, b.tend())
+	settle()
+	before := b.txs()
+	b.usePortsAgain()
+	if n, c := b.txs()-before, b.cookies(); n != 2 || c.Kernel != 2 || c.Reused != 0 {
+		t.Errorf("%d SYNs were answered, cookies %+v", n, c)
+	}
+}
+
+func (b *challenged) goodbyes(l net.Listener) {
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -24,7 +48,11 @@ func TestPortsAreUsedAgainFromTimeWait(t *testing.T) {
 			c.Close()
 		}
 	}()
-	b.set(ChallengeAlways)
+}
+
+func (b *challenged) usePortsAgain() {
+	t := b.t
+	t.Helper()
 	for _, row := range []struct {
 		from net.TCPAddr
 		to   netip.AddrPort
@@ -49,8 +77,5 @@ func TestPortsAreUsedAgainFromTimeWait(t *testing.T) {
 			c.Close()
 			time.Sleep(20 * time.Millisecond)
 		}
-	}
-	if c := b.cookies(); c.Reused != 38 || c.Refused != 0 {
-		t.Errorf("cookies %+v", c)
 	}
 }

@@ -96,8 +96,19 @@ type Cookies struct {
 	Accepted uint64 // handed to a listener
 	Refused  uint64 // with a valid cookie, but the kernel took no request for the listener
 	Late     uint64 // dropped in tc, for want of a valid cookie, after XDP had let them pass
+	Kernel   uint64 // with a valid cookie of the kernel's own
 	Reused   uint64 // met the socket of an earlier connection in TIME_WAIT, half open or forgotten by the client, which was ended
 }
+
+// Fallback is what becomes of SYNs under challenge to listeners that take only the kernel's own cookies, as MPTCP's.
+type Fallback uint8
+
+// The states of the fallback.
+const (
+	FallbackIdle    Fallback = iota // none came lately, or nobody has made the settings for it yet
+	FallbackOn                      // answered by XDP
+	FallbackRefused                 // left to the kernel: the settings can't be had
+)
 
 // Control is the state of the control map.
 type Control struct {
@@ -112,6 +123,7 @@ type Control struct {
 	Challenging     bool          // SYNs to listeners are answered by cookies now
 	ChallengingFor  time.Duration // by ChallengeAuto, since it began; 0 when it isn't
 	ChallengeStarts uint64        // how often ChallengeAuto has begun
+	Fallback        Fallback
 }
 
 // Enforcing tells whether packets are dropped now.

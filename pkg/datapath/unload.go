@@ -67,8 +67,8 @@ func discard(dir string) error {
 	} else if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	// XDP first: it must promise nothing that tc doesn't keep.
-	return errors.Join(err, discardTC(dir, pinAcceptLink), discardTC(dir, pinNoteLink), os.RemoveAll(dir))
+	// XDP first: it must promise nothing that tc and the settings don't keep.
+	return errors.Join(err, restorePinned(dir), discardTC(dir, pinAcceptLink), discardTC(dir, pinNoteLink), os.RemoveAll(dir))
 }
 
 func detach(l link.Link) error {
