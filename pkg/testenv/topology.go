@@ -43,7 +43,11 @@ func (b *BankNet) join(name string, number byte) *Host {
 	Cable(b.t, b.Switch, name, h, "eth0")
 	b.Switch.ip(b.t, fmt.Sprintf("link set %s master br0", name))
 	b.Switch.Do(b.t, func() {
-		sink, err := flood.NewWire(name)
+		attach := func(name string) (*flood.Sink, error) { return flood.NewSink(name, true) }
+		if name == "bank" {
+			attach = flood.NewWire
+		}
+		sink, err := attach(name)
 		if err != nil {
 			b.t.Fatal(err)
 		}
