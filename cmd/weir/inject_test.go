@@ -1,70 +1,67 @@
 package main
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
-// TestStartThatFailsLeavesNothing lets system calls of a start fail, those late in it, which strace does from outside. Either the
-// sensor says in a line why it can't start, and nothing is there, or it does without and starts. Those of attaching alone are
-// refused in pkg/datapath.
+// TestStartThatFailsLeavesNothing lets calls of bpf(2) of a start fail, over its whole length: either the sensor says in a line
+// why it can't start, and nothing is there, or it does without and starts. Each of those of attaching fails in pkg/datapath.
 func TestStartThatFailsLeavesNothing(t *testing.T) {
 	s := newSite(t)
-	trace := filepath.Join(t.TempDir(), "trace")
-	calls := s.traced(trace, "bpf") // of a start that goes well
+	_, calls := s.failing(-1)
 	if calls < 100 {
 		t.Fatalf("a start made %d bpf calls: is this all of it?", calls)
 	}
-	const tries = 6
+	const tries = 8
 	var refused int
 	for i := range tries {
-		refused += s.inject(trace, "bpf", calls/2+i*calls/2/tries)
+		if ready, _ := s.failing(i * calls / tries); !ready {
+			refused++
+		}
 	}
 	if refused < 2 {
-		t.Errorf("only %d starts failed", refused)
+		t.Errorf("only %d of %d starts failed", refused, tries)
 	}
 }
 
-// traced counts a system call in a start of the sensor, up to where it is ready.
-func (s *site) traced(trace, call string) int {
+// failing starts the sensor while its nth call of bpf(2) fails, and checks that nothing is left of it in the end. It returns
+// whether the sensor got ready, and the calls made until then.
+func (s *site) failing(nth int) (ready bool, calls int) {
 	s.t.Helper()
-	p := s.Bank.Start(s.t, "strace", append([]string{"-f", "-o", trace, "-e", "trace=" + call, binary}, s.args("sensor")...)...)
-	p.Await(s.t, "msg=ready", patience)
-	p.Kill()
-	s.mustWeir("unload")
-	b, err := os.ReadFile(trace)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return strings.Count(string(b), call+"(")
-}
-
-// inject lets the nth of a system call fail, and returns 1 if the start failed with it.
-func (s *site) inject(trace, call string, n int) (refused int) {
-	s.t.Helper()
-	fail := fmt.Sprintf("inject=%s:error=ENOMEM:when=%d", call, n)
-	p := s.Bank.Start(s.t, "strace", append([]string{"-f", "-o", trace, "-e", "trace=" + call, "-e", fail, binary}, s.args("sensor")...)...)
-	for start := time.Now(); !strings.Contains(p.Output(), "msg=ready"); time.Sleep(5 * time.Millisecond) {
-		select {
-		case <-p.Done():
-			lines := strings.Split(strings.TrimSpace(p.Output()), "\n")
-			if last := lines[len(lines)-1]; !strings.HasPrefix(last, "weir: ") {
-				s.t.Errorf("%s: %s", fail, p.Output())
+	var p *te.Process
+	var end time.Duration
+	s.Bank.Faults(s.t, func(c te.Call) bool {
+		if c.Number != unix.SYS_BPF {
+			return false
+		}
+		calls++
+		return calls-1 == nth
+	}, func() {
+		p = s.Bank.Start(s.t, binary, s.args("sensor")...)
+		for start := time.Now(); !strings.Contains(p.Output(), "msg=ready") && end < patience; end = time.Since(start) {
+			select {
+			case <-p.Done():
+				return
+			case <-time.After(5 * time.Millisecond):
 			}
-			s.nothingIsLeft()
-			return 1
-		default:
 		}
-		if time.Since(start) > patience {
-			s.t.Fatalf("%s: neither ready nor ended: %s", fail, p.Output())
-		}
+		ready = true
+		p.Kill()
+	})
+	switch lines := strings.Split(strings.TrimSpace(p.Output()), "\n"); {
+	case end >= patience:
+		s.t.Fatalf("bpf call %d failed: neither ready nor ended: %s", nth, p.Output())
+	case ready:
+		s.mustWeir("unload")
+	case !strings.HasPrefix(lines[len(lines)-1], "weir: "):
+		s.t.Errorf("bpf call %d failed: %s", nth, p.Output())
 	}
-	p.Kill()
-	s.mustWeir("unload")
 	s.nothingIsLeft()
-	return 0
+	return ready, calls
 }

@@ -23,7 +23,8 @@ var faultable = []uint32{
 }
 
 // Faults runs fn on a thread of its own, in the host, and lets fail decide which of its calls don't reach the kernel and
-// return EIO instead. It is called for one call at a time, in their order. What other threads do isn't touched.
+// return EIO instead, nor of the calls of processes that fn starts. It is called for one call at a time, in their order. What
+// other threads do isn't touched.
 func (h *Host) Faults(t testing.TB, fail func(Call) bool, fn func()) {
 	t.Helper()
 	Root(t)
