@@ -105,15 +105,10 @@ static __always_inline bool open_connection(struct __sk_buff *skb, struct bpf_so
 	return !bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs));
 }
 
-/* As is_redirected in XDP. */
+/* In a function of its own: its room on the stack is needed once. */
 static __noinline bool skb_redirected(struct __sk_buff *skb, void *ip, void *end, bool ipv6)
 {
-	struct bpf_sock_tuple tuple = {};
-
-	if (!is_tracking() || ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
-		return false;
-	segment_tuple(ip, ipv6, &tuple);
-	return is_tracked(skb, true, &tuple, ipv6);
+	return is_redirected(skb, true, ip, end, ipv6);
 }
 
 /* Tells whether a socket stands in the way of a handshake that may just have ended with a segment, and what it wants to receive
@@ -222,8 +217,8 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 /* A client may use a port again whose last connection waits here in TIME_WAIT, or which is still open here since the client
  * crashed. The kernel knows what to do with its SYN, but that has been answered already, and two sockets can't have one tuple.
  * So the ACK comes once more, behind itself, and this one becomes a RST, which ends the old socket (RFC 1337 section 3: no
- * danger, a cookie proves that the client is new). A half-open one ends only without the echo of a timestamp that it hasn't sent: the options
- * become data, which a RST may have.
+ * danger, a cookie proves that the client is new). A half-open one ends only without the echo of a timestamp that it hasn't
+ * sent: the options become data, which a RST may have.
  */
 static __always_inline void end_old(struct __sk_buff *skb, __u32 tcp, __u32 rcv_nxt, bool half_open)
 {
@@ -270,10 +265,7 @@ static __always_inline enum arrival accept_ack(struct __sk_buff *skb, struct wei
 	if (!tcp || !tcp->ack || tcp->syn || tcp->rst)
 		return ARRIVAL_PASS;
 	segment_tuple(c.pos, ipv6, &tuple);
-	if (ipv6)
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	else
-		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	sk = find_socket(skb, &tuple, ipv6);
 	if (!sk)
 		return ARRIVAL_PASS;
 	arrival = arrive(skb, cpu, sk, offset, ipv6, &rcv_nxt);

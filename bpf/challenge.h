@@ -12,8 +12,8 @@
 #include "handshakes.h"
 #include "listeners.h"
 #include "segment.h"
-#include "tracked.h"
 #include "spoofing.h"
+#include "tracked.h"
 
 /* What Linux offers for Ethernet's MSS; the window that the socket will have is not known yet. */
 #define SYN_ACK_WINDOW 64240
@@ -177,10 +177,7 @@ static __noinline int socket_state(struct xdp_md *ctx, void *ip, void *end, bool
 	if (ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
 		return 0;
 	segment_tuple(ip, ipv6, &tuple);
-	if (ipv6)
-		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	else
-		sk = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	sk = find_socket(ctx, &tuple, ipv6);
 	if (!sk)
 		return 0;
 	state = sk->state;
@@ -257,15 +254,21 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	return ANSWER_SENT;
 }
 
-/* Tells whether netfilter redirects a segment that no connection here takes. */
-static __noinline bool is_redirected(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+/* Tells whether netfilter redirects a segment that no connection here takes. ctx is of tc if skb, else of XDP. */
+static __always_inline bool is_redirected(void *ctx, bool skb, void *ip, void *end, bool ipv6)
 {
 	struct bpf_sock_tuple tuple = {};
 
-	if (!is_tracking() || ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
+	if (ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
 		return false;
 	segment_tuple(ip, ipv6, &tuple);
-	return is_tracked(ctx, false, &tuple, ipv6);
+	return is_tracked(ctx, skb, &tuple, ipv6);
+}
+
+/* In a function of its own: its room on the stack is needed once. */
+static __noinline bool xdp_redirected(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+{
+	return is_redirected(ctx, false, ip, end, ipv6);
 }
 
 /* The options of a valid cookie, or -1. */
@@ -294,9 +297,9 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 	struct handshake *h;
 	enum taker taker;
 	struct tcphdr *tcp;
+	bool valid, proves;
 	__u64 tuple;
 	__u32 words;
-	bool valid;
 	int state;
 
 	if (!cpu || offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac))
@@ -309,7 +312,7 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 		return WEIR_REASON_NONE;
 	state = socket_state(ctx, ip, end, ipv6);
 	if (taker == TAKER_NOBODY && !state)
-		return is_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
+		return xdp_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 	if (taker == TAKER_NOBODY || state != STATE_LISTEN)
 		return WEIR_REASON_NONE;
 	parse_options(frame, ipv6, tcp, end, words, &o);
@@ -321,14 +324,13 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 	if (recent(h, tuple, h->proven, cpu->jiffy))
 		return ACK_PROVEN; /* data behind the ACK */
 	if (!valid && !kernel_cookie(ip, end, ipv6))
-		return is_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
+		return xdp_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 	if (!valid)
 		cpu->cookies.kernel++;
-	if (taker == TAKER_KERNEL)
-		valid = true;
-	if (valid && cpu->enforcing && at_cap(cpu, key))
+	proves = valid || taker == TAKER_KERNEL; /* the kernel's cookies to others may be from before the challenge */
+	if (proves && cpu->enforcing && at_cap(cpu, key))
 		return WEIR_REASON_CONNECTIONS;
-	if (valid && !verify_source(cpu, key) && cpu->enforcing)
+	if (proves && !verify_source(cpu, key) && cpu->enforcing)
 		return WEIR_REASON_SOURCE_RATE;
 	if (h->tuple != tuple)
 		h->opened = h->ended = 0;

@@ -27,8 +27,8 @@ struct sock___locks {
 	unsigned char sk_userlocks : 4;
 } __attribute__((preserve_access_index));
 
-/* Tells whether a listener's connections get the window scale that was offered. With SO_RCVBUF the kernel would choose a smaller one,
- * which its cookie can't tell.
+/* Tells whether a listener's connections get the window scale that was offered. With SO_RCVBUF the kernel would choose a smaller
+ * one, which its cookie can't tell.
  */
 static __always_inline bool scales_as_offered(struct bpf_sock *sk)
 {
@@ -39,8 +39,7 @@ static __always_inline bool scales_as_offered(struct bpf_sock *sk)
 
 /* Says that a listener needs the fallback, and keeps it taken for overflowed: the kernel's helper with the socket does that, by
  * making a cookie. The header is an empty one: nobody gets that cookie. It does so under tcp_syncookies 2 alone, and the mark
- * lasts for two minutes; once a jiffy is plenty. Returns false if it can't
- * be had for this listener.
+ * lasts for two minutes; once a jiffy is plenty. Returns false if it can't be had for this listener.
  */
 static __noinline bool want_fallback(struct bpf_sock *sk, bool ipv6)
 {
@@ -77,8 +76,8 @@ static __always_inline __u32 kernel_tsval(__u32 millis, const struct tcp_options
 	return ((millis & ~mask) | low) - ((millis & mask) < low ? mask + 1 : 0);
 }
 
-/* The kernel's cookie for a SYN, or less than 0. The helper sees a header of our own: its length is constant, and the MSS is the one
- * agreed on.
+/* The kernel's cookie for a SYN, or less than 0. The helper sees a header of our own: its length is constant, and the MSS is the
+ * one agreed on.
  */
 static __noinline __s64 kernel_isn(void *ip, void *end, bool ipv6, __u32 mss)
 {
@@ -105,8 +104,8 @@ static __noinline __s64 kernel_isn(void *ip, void *end, bool ipv6, __u32 mss)
 	return isn < 0 ? -1 : isn & 0xffffffff;
 }
 
-/* Tells whether a segment answers a cookie of the kernel's: made here, or by itself before the challenge began, or for a verified source.
- * The kernel will look again.
+/* Tells whether a segment answers a cookie of the kernel's: made here, or by itself before the challenge began, or for a verified
+ * source. The kernel will look again.
  */
 static __always_inline bool kernel_cookie(void *ip, void *end, bool ipv6)
 {

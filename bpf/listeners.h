@@ -40,8 +40,8 @@ struct {
 	__type(value, struct listener);
 } listeners SEC(".maps");
 
-/* The segment's tuple, for look-ups; returns its length. */
-static __always_inline __u32 segment_tuple(const void *ip, bool ipv6, struct bpf_sock_tuple *t)
+/* The segment's tuple, for look-ups. */
+static __always_inline void segment_tuple(const void *ip, bool ipv6, struct bpf_sock_tuple *t)
 {
 	const struct ipv4_segment *v4 = ip;
 	const struct ipv6_segment *v6 = ip;
@@ -51,13 +51,12 @@ static __always_inline __u32 segment_tuple(const void *ip, bool ipv6, struct bpf
 		__builtin_memcpy(t->ipv6.daddr, &v6->ip.daddr, 16);
 		t->ipv6.sport = v6->tcp.source;
 		t->ipv6.dport = v6->tcp.dest;
-		return sizeof(t->ipv6);
+		return;
 	}
 	t->ipv4.saddr = v4->ip.saddr;
 	t->ipv4.daddr = v4->ip.daddr;
 	t->ipv4.sport = v4->tcp.source;
 	t->ipv4.dport = v4->tcp.dest;
-	return sizeof(t->ipv4);
 }
 
 /* A router must not answer for the hosts behind it, whatever listens here on any address. Without forwarding the kernel
@@ -81,18 +80,25 @@ static __always_inline bool is_local(struct xdp_md *ctx, const void *source, con
 	return ret == BPF_FIB_LKUP_RET_NOT_FWDED || ret == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
+/* The socket that takes what has this tuple; the caller releases it. ctx is of XDP or of tc. */
+static __always_inline struct bpf_sock *find_socket(void *ctx, struct bpf_sock_tuple *t, bool ipv6)
+{
+	if (ipv6)
+		return bpf_skc_lookup_tcp(ctx, t, sizeof(t->ipv6), BPF_F_CURRENT_NETNS, 0);
+	return bpf_skc_lookup_tcp(ctx, t, sizeof(t->ipv4), BPF_F_CURRENT_NETNS, 0);
+}
+
 /* In a scope of its own: together with is_local's the stack would not do. */
 static __always_inline struct bpf_sock *find_listener(struct xdp_md *ctx, const void *ip, bool ipv6)
 {
 	struct bpf_sock_tuple tuple = {};
 
 	segment_tuple(ip, ipv6, &tuple);
-	if (ipv6) {
-		tuple.ipv6.sport = 0; /* no connection has it: only a listener can be found */
-		return bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	}
-	tuple.ipv4.sport = 0;
-	return bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (ipv6) /* no connection has port 0: only a listener can be found */
+		tuple.ipv6.sport = 0;
+	else
+		tuple.ipv4.sport = 0;
+	return find_socket(ctx, &tuple, ipv6);
 }
 
 static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *end, bool ipv6)

@@ -25,14 +25,19 @@ static __always_inline struct outcome pass(enum weir_class class, enum weir_reas
 	return (struct outcome){ .class = class, .verdict = WEIR_VERDICT_PASS, .reason = reason };
 }
 
-/* What a budget says of a packet: beyond it enforce drops. */
-static __always_inline struct outcome by_budget(const struct weir_cpu *cpu, enum weir_class class, int reason)
+/* What enforce drops. */
+static __always_inline struct outcome hold_back(const struct weir_cpu *cpu, enum weir_class class, enum weir_reason reason)
 {
 	struct outcome o = pass(class, reason);
 
-	if (over_budget(reason))
-		o.verdict = cpu->enforcing ? WEIR_VERDICT_DROP : WEIR_VERDICT_WOULD_DROP;
+	o.verdict = cpu->enforcing ? WEIR_VERDICT_DROP : WEIR_VERDICT_WOULD_DROP;
 	return o;
+}
+
+/* What a budget says of a packet. */
+static __always_inline struct outcome by_budget(const struct weir_cpu *cpu, enum weir_class class, int reason)
+{
+	return over_budget(reason) ? hold_back(cpu, class, reason) : pass(class, reason);
 }
 
 /* What a SYN may by its source and by the budgets. */
@@ -49,7 +54,7 @@ static __always_inline struct outcome limit_syn(const struct weir_cpu *cpu, __u6
 	case SOURCE_CONFORMS:
 		break;
 	case SOURCE_EXCEEDS:
-		return by_budget(cpu, WEIR_CLASS_SYN, WEIR_REASON_SOURCE_RATE);
+		return hold_back(cpu, WEIR_CLASS_SYN, WEIR_REASON_SOURCE_RATE);
 	case SOURCE_UNTRACKED:
 		o.reason = WEIR_REASON_UNTRACKED;
 		break;
@@ -57,17 +62,8 @@ static __always_inline struct outcome limit_syn(const struct weir_cpu *cpu, __u6
 	if (has_budget(cpu, WEIR_CLASS_SYN)) {
 		reason = charge_budget(cpu, WEIR_CLASS_SYN, key, ipv6);
 		if (over_budget(reason))
-			return by_budget(cpu, WEIR_CLASS_SYN, reason);
+			return hold_back(cpu, WEIR_CLASS_SYN, reason);
 	}
-	return o;
-}
-
-/* A source that may have no further connection needs no SYN. */
-static __always_inline struct outcome over_cap(const struct weir_cpu *cpu, enum weir_class class)
-{
-	struct outcome o = pass(class, WEIR_REASON_CONNECTIONS);
-
-	o.verdict = cpu->enforcing ? WEIR_VERDICT_DROP : WEIR_VERDICT_WOULD_DROP;
 	return o;
 }
 
@@ -81,10 +77,8 @@ static __always_inline struct outcome challenge_syn(struct xdp_md *ctx, struct w
 		o.verdict = WEIR_VERDICT_TX;
 		return o;
 	case ANSWER_NOBODY: /* to a port that nobody listens on */
-		if (reason == WEIR_REASON_UNVERIFIED) {
-			o.verdict = cpu->enforcing ? WEIR_VERDICT_DROP : WEIR_VERDICT_WOULD_DROP;
-			return o;
-		}
+		if (reason == WEIR_REASON_UNVERIFIED)
+			return hold_back(cpu, WEIR_CLASS_SYN, reason);
 	}
 	return limit_syn(cpu, p->key, p->ipv6);
 }
@@ -94,8 +88,8 @@ static __always_inline struct outcome judge_syn(struct xdp_md *ctx, struct weir_
 	struct outcome o = pass(WEIR_CLASS_SYN, WEIR_REASON_NONE);
 	int reason;
 
-	if (at_cap(cpu, p->key))
-		return over_cap(cpu, WEIR_CLASS_SYN);
+	if (at_cap(cpu, p->key)) /* who may have no further connection needs no SYN */
+		return hold_back(cpu, WEIR_CLASS_SYN, WEIR_REASON_CONNECTIONS);
 	if (!can_challenge || !(cpu->challenging || cpu->wary))
 		return limit_syn(cpu, p->key, p->ipv6);
 	if (!cpu->challenging) {

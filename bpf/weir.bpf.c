@@ -244,18 +244,23 @@ int weir_frags(struct xdp_md *ctx)
 	return filter(ctx, bpf_xdp_get_buff_len(ctx));
 }
 
+/* Makes the headers readable. */
+static __always_inline bool pull_headers(struct __sk_buff *skb)
+{
+	__u32 linear = skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES;
+
+	return (__u32)(skb->data_end - skb->data) >= linear || !bpf_skb_pull_data(skb, linear);
+}
+
 SEC("tc")
 int weir_note(struct __sk_buff *skb)
 {
 	struct weir_cpu *cpu = this_cpu();
-	__u32 linear = skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES;
 
 	if (!cpu)
 		return TCX_NEXT;
 	refresh(cpu);
-	if (!(cpu->budgeted & NOTE_CLASSES))
-		return TCX_NEXT;
-	if ((__u32)(skb->data_end - skb->data) < linear && bpf_skb_pull_data(skb, linear))
+	if (!(cpu->budgeted & NOTE_CLASSES) || !pull_headers(skb))
 		return TCX_NEXT;
 	note_outgoing(skb, cpu);
 	return TCX_NEXT;
@@ -265,14 +270,11 @@ SEC("tcx/ingress")
 int weir_accept(struct __sk_buff *skb)
 {
 	struct weir_cpu *cpu = this_cpu();
-	__u32 linear = skb->len < LINEAR_BYTES ? skb->len : LINEAR_BYTES;
 
 	if (!cpu)
 		return TCX_NEXT;
 	refresh(cpu);
-	if (!cpu->accepting || skb->pkt_type != PACKET_HOST)
-		return TCX_NEXT;
-	if ((__u32)(skb->data_end - skb->data) < linear && bpf_skb_pull_data(skb, linear))
+	if (!cpu->accepting || skb->pkt_type != PACKET_HOST || !pull_headers(skb))
 		return TCX_NEXT;
 	switch (accept_ack(skb, cpu)) {
 	case ARRIVAL_DROP:

@@ -59,11 +59,7 @@ func (p place) open() (_ *pinned, err error) {
 }
 
 func (o *pinned) close() error {
-	var errs []error
-	for _, m := range o.maps {
-		errs = append(errs, m.Close())
-	}
-	errs = append(errs, o.prog.Close(), o.accept.Close(), o.note.Close()) // nil is fine
+	errs := []error{closeMaps(o.maps), o.prog.Close(), o.accept.Close(), o.note.Close()} // nil is fine
 	for _, l := range []link.Link{o.link, o.acceptLink, o.noteLink} {
 		if l != nil {
 			errs = append(errs, l.Close())

@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/cilium/ebpf"
 )
 
 // ListKeeper changes the lists of an interface. What commands and logins add is pinned and survives every process; entries
@@ -199,31 +196,14 @@ func (k *ListKeeper) write(m *listMaps, entries map[bpfWeirListKey]ListEntry, ip
 	return m.install(rows, ipv6, base)
 }
 
-// open opens the maps and keeps others from changing them.
-func (k *ListKeeper) open(f func(*listMaps) error) (err error) {
-	p, err := locate(k.bpffs, k.iface)
-	if err != nil {
-		return err
-	}
-	lock, err := p.lock()
-	if err != nil {
-		return explainOpen(p.iface, err)
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	if live, err := p.live(); err != nil {
-		return err
-	} else if !live {
-		return notAttached(p.iface)
-	}
-	m := &listMaps{}
-	defer func() { err = errors.Join(err, m.close()) }()
-	for _, x := range []struct {
-		to   **ebpf.Map
-		name string
-	}{{&m.tables, bpfMapLists}, {&m.control, bpfMapListControl}, {&m.noted, bpfMapListEntries}} {
-		if *x.to, err = ebpf.LoadPinnedMap(filepath.Join(p.dir(), x.name), nil); err != nil {
-			return explainOpen(p.iface, err)
+// open lends the maps and keeps others from changing them.
+func (k *ListKeeper) open(f func(*listMaps) error) error {
+	return whileLive(k.bpffs, k.iface, func(p place) (err error) {
+		m, err := openListMaps(p, nil)
+		if err != nil {
+			return err
 		}
-	}
-	return f(m)
+		defer func() { err = errors.Join(err, m.close()) }()
+		return f(m)
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"time"
 	"unicode/utf8"
 
@@ -17,6 +18,19 @@ type listMaps struct {
 	tables  *ebpf.Map // by family
 	control *ebpf.Map
 	noted   *ebpf.Map // what commands and logins have added
+}
+
+func openListMaps(p place, opts *ebpf.LoadPinOptions) (_ *listMaps, err error) {
+	m := &listMaps{}
+	for _, x := range []struct {
+		to   **ebpf.Map
+		name string
+	}{{&m.tables, bpfMapLists}, {&m.control, bpfMapListControl}, {&m.noted, bpfMapListEntries}} {
+		if *x.to, err = ebpf.LoadPinnedMap(filepath.Join(p.dir(), x.name), opts); err != nil {
+			return nil, explainOpen(p.iface, errors.Join(err, m.close()))
+		}
+	}
+	return m, nil
 }
 
 func (m *listMaps) close() error {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -15,16 +14,11 @@ import (
 // Lists returns the entries that act now, as XDP sees them, with what is known of each, by address. Hidden ones, as a block
 // below an exemption of the same prefix, are left out.
 func (r *Reader) Lists() (_ []ListEntry, counts ListCounts, err error) {
-	m := &listMaps{}
-	defer func() { err = errors.Join(err, m.close()) }()
-	for _, x := range []struct {
-		to   **ebpf.Map
-		name string
-	}{{&m.tables, bpfMapLists}, {&m.control, bpfMapListControl}, {&m.noted, bpfMapListEntries}} {
-		if *x.to, err = ebpf.LoadPinnedMap(filepath.Join(r.place.dir(), x.name), readOnly); err != nil {
-			return nil, counts, explainOpen(r.place.iface, err)
-		}
+	m, err := openListMaps(r.place, readOnly)
+	if err != nil {
+		return nil, counts, err
 	}
+	defer func() { err = errors.Join(err, m.close()) }()
 	now := monotonicNow()
 	control, err := m.readControl()
 	if err != nil {

@@ -213,6 +213,25 @@ func (p place) lock() (*os.File, error) {
 	}
 }
 
+// whileLive runs f while nobody else changes the datapath of an interface. It wraps ErrNotAttached when there is none.
+func whileLive(bpffs, iface string, f func(place) error) (err error) {
+	p, err := locate(bpffs, iface)
+	if err != nil {
+		return err
+	}
+	lock, err := p.lock()
+	if err != nil {
+		return explainOpen(p.iface, err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if live, err := p.live(); err != nil {
+		return err
+	} else if !live {
+		return notAttached(p.iface)
+	}
+	return f(p)
+}
+
 // isRoot returns os.ErrNotExist for a folder that was removed while its lock was waited for.
 func (p place) isRoot(dir *os.File) error {
 	was, err := dir.Stat()

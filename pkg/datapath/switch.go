@@ -51,27 +51,15 @@ func (s *Switch) change(f func(*bpfWeirControl)) error {
 }
 
 // open lends a pinned map of a datapath that is there, under the lock.
-func (s *Switch) open(name string, f func(*ebpf.Map) error) (err error) {
-	p, err := locate(s.bpffs, s.iface)
-	if err != nil {
-		return err
-	}
-	lock, err := p.lock()
-	if err != nil {
-		return explainOpen(p.iface, err)
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	if live, err := p.live(); err != nil {
-		return err
-	} else if !live {
-		return notAttached(p.iface)
-	}
-	m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir(), name), nil)
-	if err != nil {
-		return explainOpen(p.iface, err)
-	}
-	defer func() { err = errors.Join(err, m.Close()) }()
-	return f(m)
+func (s *Switch) open(name string, f func(*ebpf.Map) error) error {
+	return whileLive(s.bpffs, s.iface, func(p place) (err error) {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir(), name), nil)
+		if err != nil {
+			return explainOpen(p.iface, err)
+		}
+		defer func() { err = errors.Join(err, m.Close()) }()
+		return f(m)
+	})
 }
 
 // changeControl is a read, a change and a write: the caller holds the lock.
