@@ -294,7 +294,8 @@ struct weir_info {
 	__u64 secret[2]; /* of the cookies */
 	__u64 seed[2]; /* of the source table's hash; a new program over an old table needs the same */
 	__u64 since;   /* Unix seconds when the maps were made */
-	char tier[16]; /* "xdp-native", "xdp-generic" */
+	char tier[12]; /* "xdp-native", "xdp-generic" */
+	__u32 kernel_cookies; /* 1: SYNs are challenged by the kernel's cookies alone, without a program of tc's */
 	char version[32];
 };
 

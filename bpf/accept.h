@@ -177,7 +177,8 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	if (old ? !in_the_way(sk, tcp, rcv_nxt) : !!bpf_skc_to_mptcp_sock(sk))
 		return ARRIVAL_PASS;
 	parse_options(frame, ipv6, tcp, end, words, &o);
-	options = segment_cookie(cpu, ip, tcp, &o, ipv6, &flow);
+	segment_flow(ip, ipv6, bpf_ntohl(tcp->seq) - 1, &flow);
+	options = segment_cookie(cpu, tcp, &o, &flow);
 	tuple = tuple_hash(&flow);
 	h = handshake_of(tuple);
 	if (!h)

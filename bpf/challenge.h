@@ -194,7 +194,7 @@ enum answer {
 /* Answers a SYN whose IP header is at an offset, if there is a listener for it. Returns an enum answer. A global function: the
  * verifier looks at it once, not once for each way that leads to it.
  */
-__noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
+__noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct frame frame = { .ctx = ctx, .ip = offset };
@@ -218,7 +218,7 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	if (taker != TAKER_LISTENER && (taker != TAKER_KERNEL || !cpu->fallback))
 		return taker == TAKER_NOBODY ? ANSWER_NOBODY : ANSWER_NONE;
 	/* tc ends no old socket that is in the way of the kernel's cookies: the kernel has to see such SYNs itself. */
-	if (taker == TAKER_KERNEL && socket_state(ctx, ip, end, ipv6) != STATE_LISTEN)
+	if (taker == TAKER_KERNEL && may_have_sockets(key) && socket_state(ctx, ip, end, ipv6) != STATE_LISTEN)
 		return ANSWER_NONE;
 	longest = cpu->mtu - headers;
 	parse_options(frame, ipv6, tcp, end, words, &o);
@@ -272,12 +272,11 @@ static __noinline bool xdp_redirected(struct xdp_md *ctx, void *ip, void *end, b
 }
 
 /* The options of a valid cookie, or -1. */
-static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const void *ip, const struct tcphdr *tcp,
-					    const struct tcp_options *o, bool ipv6, struct cookie_flow *flow)
+static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const struct tcphdr *tcp, const struct tcp_options *o,
+					    const struct cookie_flow *flow)
 {
 	struct cookie k = { .isn = bpf_ntohl(tcp->ack_seq) - 1, .tsval = bpf_ntohl(o->tsecr) };
 
-	segment_flow(ip, ipv6, bpf_ntohl(tcp->seq) - 1, flow);
 	return cookie_check(flow, k, o->timestamps, cpu->epoch, cpu->other_epoch, secret0, secret1);
 }
 
@@ -297,7 +296,7 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 	struct handshake *h;
 	enum taker taker;
 	struct tcphdr *tcp;
-	bool valid, proves;
+	bool proves, valid = false;
 	__u64 tuple;
 	__u32 words;
 	int state;
@@ -315,8 +314,11 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 		return xdp_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 	if (taker == TAKER_NOBODY || state != STATE_LISTEN)
 		return WEIR_REASON_NONE;
-	parse_options(frame, ipv6, tcp, end, words, &o);
-	valid = segment_cookie(cpu, ip, tcp, &o, ipv6, &flow) >= 0 && taker == TAKER_LISTENER;
+	segment_flow(ip, ipv6, bpf_ntohl(tcp->seq) - 1, &flow);
+	if (taker == TAKER_LISTENER) {
+		parse_options(frame, ipv6, tcp, end, words, &o);
+		valid = segment_cookie(cpu, tcp, &o, &flow) >= 0;
+	}
 	tuple = tuple_hash(&flow);
 	h = handshake_of(tuple);
 	if (!h)

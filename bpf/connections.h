@@ -44,19 +44,22 @@ static __always_inline void count_connection(void *sk, __u64 key)
 	__sync_fetch_and_add(n, 1);
 }
 
-/* A connection that is counted while its source's entry is being removed is forgotten: the cap errs on the source's side. */
-static __always_inline void uncount_connection(void *sk)
+/* Returns the source that a socket was counted for, or 0. A connection that is counted while its source's entry is being removed
+ * is forgotten: the cap errs on the source's side.
+ */
+static __always_inline __u64 uncount_connection(void *sk)
 {
 	__u64 *mark = bpf_sk_storage_get(&counted, sk, 0, 0);
 	__u64 *n, key;
 
 	if (!mark || !*mark)
-		return;
+		return 0;
 	key = *mark;
 	*mark = 0;
 	n = bpf_map_lookup_elem(&connections, &key);
 	if (n && (__s64)__sync_fetch_and_add(n, -1) <= 1)
 		bpf_map_delete_elem(&connections, &key);
+	return key;
 }
 
 /* Tells whether a source has as many connections as it may have. */

@@ -17,29 +17,26 @@
 #define STATE_CLOSE	  7
 #define STATES_OPEN	  (1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11) /* ESTABLISHED and those of closing, but TIME_WAIT */
 
-/* The network namespace of the interface; set by the loader. The tracepoint tells of all. */
-const volatile __u32 netns;
-
 /* The source's key, as for packets; 0 if it has none. */
-static __always_inline __u64 socket_key(const struct sock *sk)
+static __always_inline __u64 socket_key(const struct sock_common *skc)
 {
-	const __u32 *a = sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32;
+	const __u32 *a = skc->skc_v6_daddr.in6_u.u6_addr32;
 	__u32 mapped = a[2];
 	__u64 key;
 
-	switch (sk->__sk_common.skc_family) {
+	switch (skc->skc_family) {
 	case FAMILY_IPV4:
-		return ipv4_key(sk->__sk_common.skc_daddr);
+		return ipv4_key(skc->skc_daddr);
 	case FAMILY_IPV6:
 		key = (__u64)a[1] << 32 | a[0];
 		if (!key && mapped == bpf_htonl(0xffff))
-			return ipv4_key(sk->__sk_common.skc_daddr);
+			return ipv4_key(skc->skc_daddr);
 		return key ? key : UNSPECIFIED_PREFIX;
 	}
 	return 0;
 }
 
-static __always_inline void note_established(__u64 key)
+static __noinline void note_established(__u64 key)
 {
 	struct weir_source *way;
 	struct weir_control *ctl;
@@ -66,12 +63,14 @@ int BPF_PROG(weir_established, struct sock *sk, int was, int is)
 
 	(void)ctx;
 	if (is == STATE_CLOSE) {
-		uncount_connection(sk);
+		key = uncount_connection(sk);
+		if (key)
+			note_established(key); /* it was real until now, and may have left a socket in TIME_WAIT */
 		return 0;
 	}
 	if (was != STATE_SYN_RECV || is != STATE_ESTABLISHED || sk->__sk_common.skc_net.net->ns.inum != netns)
 		return 0;
-	key = socket_key(sk);
+	key = socket_key(&sk->__sk_common);
 	if (!key)
 		return 0;
 	note_established(key);
@@ -91,8 +90,8 @@ struct bpf_iter__tcp {
 	struct sock_common *sk_common;
 } __attribute__((preserve_access_index));
 
-/* Counts the connections that were open before the tracepoint was watched. The iterator shows listeners first: a socket on a port
- * of theirs was opened by a client.
+/* Notes the clients whose connections were open before the tracepoint was watched, and counts those. The iterator shows listeners
+ * first: a socket on a port of theirs was opened by a client.
  */
 SEC("iter/tcp")
 int weir_open(struct bpf_iter__tcp *ctx)
@@ -112,13 +111,14 @@ int weir_open(struct bpf_iter__tcp *ctx)
 		*ports |= 1ULL << skc->skc_num % 64;
 		return 0;
 	}
-	if (!(STATES_OPEN & 1 << skc->skc_state) || !(*ports & 1ULL << skc->skc_num % 64))
+	if (!((STATES_OPEN | 1 << STATE_TIME_WAIT) & 1 << skc->skc_state) || !(*ports & 1ULL << skc->skc_num % 64))
 		return 0;
+	key = socket_key(skc);
+	if (!key)
+		return 0;
+	note_established(key);
 	sk = bpf_skc_to_tcp_sock(skc);
-	if (!sk)
-		return 0;
-	key = socket_key((struct sock *)sk);
-	if (key)
+	if (sk)
 		count_connection(sk, key);
 	return 0;
 }

@@ -18,12 +18,15 @@
 
 struct mptcp_sock;
 
+/* Set by the loader: whether tc takes requests for a listener, so that our own cookies can be used. */
+const volatile bool can_accept;
+
 /* Who takes connections to an address and port. */
 enum taker {
 	TAKER_OTHER, /* not this host */
 	TAKER_NOBODY,
 	TAKER_LISTENER,
-	TAKER_KERNEL, /* a listener that takes no request from BPF, only the kernel's own cookies: MPTCP's */
+	TAKER_KERNEL, /* a listener that takes no request from BPF, only the kernel's own cookies: MPTCP's, or any before 6.9 */
 };
 
 struct listener {
@@ -116,7 +119,7 @@ static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *en
 	if (!sk)
 		return TAKER_NOBODY;
 	if (sk->state == STATE_LISTEN)
-		taker = bpf_skc_to_mptcp_sock(sk) ? TAKER_KERNEL : TAKER_LISTENER;
+		taker = !can_accept || bpf_skc_to_mptcp_sock(sk) ? TAKER_KERNEL : TAKER_LISTENER;
 	if (taker == TAKER_KERNEL && !want_fallback(sk, ipv6))
 		taker = TAKER_OTHER;
 	bpf_sk_release(sk);

@@ -22,6 +22,9 @@ struct {
 
 const volatile __u32 set_mask = 4095;
 
+/* Whose handshakes the tracepoint enters there: the network namespace of the interface, or 0 for none. Set by the loader. */
+const volatile __u32 netns;
+
 /* How long a handshake counts. Addresses are given to others; a bank's customers come back within a session. */
 #define VERIFIED_TICKS (3600ULL * 1000000000 >> WEIR_TICK_SHIFT)
 
@@ -41,6 +44,14 @@ static __always_inline struct weir_set *verified_set(__u64 key)
 static __always_inline bool is_verified(const struct weir_source *way, const struct weir_cpu *cpu)
 {
 	return source_idle(way, cpu->now, cpu->interval, cpu->tolerance) < VERIFIED_TICKS;
+}
+
+/* Tells whether a source may have sockets here: who has any has completed a handshake, and is entered again when it closes. */
+static __always_inline bool may_have_sockets(__u64 key)
+{
+	struct weir_set *set = verified_set(key);
+
+	return !netns || !set || source_find(set, key);
 }
 
 /* Charges a source for the handshake that it has just completed by a cookie. It can't be spoofed, so this is where a source is

@@ -9,7 +9,7 @@
 #include "packet.h"
 #include "spoofing.h"
 
-/* Set by the loader; false where tc can't take what XDP promises, or the kernel lacks a helper. */
+/* Set by the loader; false where the kernel lacks a helper. */
 const volatile bool can_challenge;
 
 struct {
@@ -72,7 +72,7 @@ static __always_inline struct outcome challenge_syn(struct xdp_md *ctx, struct w
 {
 	struct outcome o = pass(WEIR_CLASS_SYN, reason);
 
-	switch (answer_syn(ctx, cpu, p->ip, p->ipv6)) {
+	switch (answer_syn(ctx, cpu, p->ip, p->ipv6, p->key)) {
 	case ANSWER_SENT:
 		o.verdict = WEIR_VERDICT_TX;
 		return o;

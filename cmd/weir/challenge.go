@@ -10,7 +10,8 @@ import (
 // challengeStatus is the challenge in `weir status`.
 type challengeStatus struct {
 	Policy          string  `json:"policy"`    // never, always or auto
-	Available       bool    `json:"available"` // kernel and interface can do it
+	Available       bool    `json:"available"`           // kernel and interface can do it
+	KernelCookies   bool    `json:"kernel_cookies_only"` // for want of Linux 6.9
 	Challenging     bool    `json:"challenging"`
 	ForSeconds      float64 `json:"for_seconds"` // by auto, since it began
 	Starts          uint64  `json:"starts"`      // how often auto began
@@ -38,7 +39,7 @@ func challengeStatusOf(r *datapath.Reader, info datapath.Info, c datapath.Contro
 	}
 	cookies, err := r.Cookies()
 	return challengeStatus{
-		Policy: policyNames[c.Challenge], Available: info.Challenge,
+		Policy: policyNames[c.Challenge], Available: info.Challenge, KernelCookies: info.KernelCookies,
 		Challenging: c.Challenging, ForSeconds: c.ChallengingFor.Seconds(), Starts: c.ChallengeStarts,
 		UnverifiedRate: c.Unverified.Rate, UnverifiedBurst: c.Unverified.Burst, ArmedSeconds: c.Armed.Seconds(),
 		Verified: verified, Opened: cookies.Accepted, Fallback: fallbackNames[c.Fallback], OpenedKernel: cookies.Kernel,
@@ -62,6 +63,13 @@ func (c challengeStatus) String() string {
 	}
 	if c.ArmedSeconds > 0 {
 		text += fmt.Sprintf("; autonomous for %v", seconds(c.ArmedSeconds))
+	}
+	if c.KernelCookies {
+		text += fmt.Sprintf("; %d verified sources, %d connections opened by the kernel's cookies", c.Verified, c.OpenedKernel)
+		if c.Fallback == "refused" {
+			text += "; not answered now: tcp_syncookies or tcp_timestamps can't be 2"
+		}
+		return text
 	}
 	text += fmt.Sprintf("; %d verified sources, %d connections opened by cookies", c.Verified, c.Opened)
 	switch c.Fallback {

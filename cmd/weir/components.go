@@ -157,6 +157,10 @@ func (s setup) attach(iface string, budgets datapath.Budgets) (*datapath.Attachm
 	if a.NoChallenge != nil {
 		log.Warn("SYNs can be limited here, not challenged", "err", a.NoChallenge)
 	}
+	if a.NoOwnCookies != nil {
+		log.Info("SYNs are challenged by the kernel's cookies: net.ipv4.tcp_syncookies and tcp_timestamps are 2 meanwhile",
+			"err", a.NoOwnCookies)
+	}
 	if a.NoWatch != nil {
 		log.Warn("clients count as verified only once they were challenged, and limit.connections doesn't act", "err", a.NoWatch)
 	}

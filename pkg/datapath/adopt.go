@@ -16,7 +16,7 @@ type pinned struct {
 	prog *ebpf.Program
 	link link.Link
 
-	// nil where the challenge isn't available
+	// nil where our own cookies can't be used
 	accept     *ebpf.Program
 	acceptLink link.Link
 
@@ -48,7 +48,7 @@ func (p place) open() (_ *pinned, err error) {
 	if err := o.openNote(p); err != nil {
 		return nil, err
 	}
-	if can, err := p.canChallenge(); err != nil || !can {
+	if own, err := p.has(pinAcceptLink); err != nil || !own {
 		return o, err
 	}
 	if o.accept, err = ebpf.LoadPinnedProgram(filepath.Join(p.dir(), pinAccept), nil); err != nil {
@@ -82,8 +82,13 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 	sources := int(old.maps[bpfMapSources].MaxEntries()) * ways
 	a.Adopted, a.Resized = true, sources != o.Sources
 
-	c := constants{seed: info.Seed, secret: info.Secret, sources: sources, challenge: old.acceptLink != nil,
-		note: old.noteLink != nil, netns: p.netns}
+	running, err := old.prog.Info()
+	if err != nil {
+		return fmt.Errorf("query the running program: %w", err)
+	}
+	own := old.acceptLink != nil
+	c := constants{seed: info.Seed, secret: info.Secret, sources: sources, challenge: own || info.KernelCookies != 0, accept: own,
+		frags: running.Name == bpfProgWeirFrags, note: old.noteLink != nil, netns: p.netns}
 	objs, err := c.load(old.maps)
 	if err != nil {
 		return fmt.Errorf("adopt the datapath of %s: %w", p.iface, err)
@@ -118,9 +123,7 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 // upgradeAll exchanges tc's programs and then XDP's, which relies on them, or none.
 func (p place) upgradeAll(old *pinned, objs *bpfObjects) (upgraded bool, err error) {
 	xdp := upgrade{p, pinProgram, old.link, old.prog, objs.Weir}
-	if info, err := old.prog.Info(); err != nil {
-		return false, fmt.Errorf("query the running program: %w", err)
-	} else if info.Name == bpfProgWeirFrags {
+	if objs.WeirFrags.Type() == ebpf.XDP {
 		xdp.is = objs.WeirFrags
 	}
 	var done []upgrade

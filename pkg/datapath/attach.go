@@ -21,6 +21,8 @@ type Options struct {
 	Budgets   Budgets
 	Sources   int    // capacity of the source table, a power of two
 	Version   string // noted for whoever looks
+
+	kernelCookies bool // for tests: as before Linux 6.9
 }
 
 // Validate names what is wrong.
@@ -37,8 +39,10 @@ type Attachment struct {
 	Resized  bool // adopted although its table has another size than asked for
 	Replies  bool // tc notes what leaves, so that all replies to it are known
 
-	NoChallenge error // why SYNs can't be challenged; nil if they can, or if that was found out by an earlier start
-	NoWatch     error // why the handshakes that the kernel makes can't be seen; nil if they are
+	// Why something can't be had here; nil if it can, or if that was found out by an earlier start.
+	NoChallenge  error // SYNs can't be challenged
+	NoOwnCookies error // they can, but by the kernel's cookies alone
+	NoWatch      error // why the handshakes that the kernel makes can't be seen; nil if they are
 }
 
 // Attach makes sure that the datapath runs on an interface, and pins it so that it outlives the process. One that is
@@ -129,19 +133,15 @@ func (p place) live() (bool, error) {
 // create loads, attaches and pins. What fails half way leaves nothing behind: pins are staged, and an unpinned link ends
 // with its file descriptor.
 func (a *Attachment) create(p place, o Options) (err error) {
-	c := constants{seed: newSeed(), secret: newSeed(), sources: o.Sources, challenge: true, note: p.canNote(), netns: p.netns}
+	c := constants{seed: newSeed(), secret: newSeed(), sources: o.Sources, frags: p.wantsFrags(), note: p.canNote(), netns: p.netns}
 	common, err := p.share(&c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeMaps(common)) }()
-	objs, accept, noChallenge := c.loadChallenge(p, common)
-	a.NoChallenge = noChallenge
-	if noChallenge != nil {
-		c.challenge = false
-		if objs, err = c.load(common); err != nil {
-			return err
-		}
+	objs, accept, err := a.loadChallenge(p, &c, common, o.kernelCookies)
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, objs.Close()) }()
 	if accept != nil {
@@ -198,6 +198,14 @@ func noteTier(m *ebpf.Map, tier string) error {
 	return m.Put(only, raw)
 }
 
+// wantsFrags tells whether the driver may insist on the program for frames in several buffers: only beyond what any driver has room
+// for in one, 2048 bytes less what goes with the frame. To load it costs as much time as all else.
+func (p place) wantsFrags() bool {
+	const ethernet = 1500
+	iface, err := net.InterfaceByIndex(p.ifindex)
+	return err != nil || iface.MTU > ethernet
+}
+
 // attach tries the tiers from the fastest. Drivers refuse native XDP for many reasons and with many errors, so any but a
 // clash and missing privilege leads to the next.
 func attach(p place, objs *bpfObjects) (link.Link, *ebpf.Program, string, error) {
@@ -208,9 +216,12 @@ func attach(p place, objs *bpfObjects) (link.Link, *ebpf.Program, string, error)
 		tier  string
 	}{
 		{objs.Weir, link.XDPDriverMode, TierNative},
-		{objs.WeirFrags, link.XDPDriverMode, TierNative}, // an MTU beyond a page
+		{objs.WeirFrags, link.XDPDriverMode, TierNative},
 		{objs.Weir, link.XDPGenericMode, TierGeneric},
 	} {
+		if try.prog.Type() != ebpf.XDP {
+			continue // left out
+		}
 		l, err := link.AttachXDP(link.XDPOptions{Program: try.prog, Interface: p.ifindex, Flags: try.flags})
 		switch {
 		case err == nil:

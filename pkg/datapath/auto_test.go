@@ -219,7 +219,7 @@ func TestChallengePolicies(t *testing.T) {
 // BenchmarkAutonomous measures the time from a flood's first packet, at full speed, to the first that is challenged.
 func BenchmarkAutonomous(b *testing.B) {
 	pair := newBenchPair(b)
-	c := constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, challenge: true}
+	c := constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, challenge: true, accept: true}
 	objs, err := c.load(nil)
 	must(b, err)
 	b.Cleanup(func() { must(b, objs.Close()) })

@@ -77,7 +77,7 @@ func benchFlood(b *testing.B, mode string, o flood.Options) {
 	fallback := mode == "fallback"
 	challenges := fallback || mode == "challenge"
 
-	c := constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: challenges}
+	c := constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: challenges, accept: challenges}
 	objs, err := c.load(nil)
 	must(b, err)
 	b.Cleanup(func() { must(b, objs.Close()) })

@@ -133,12 +133,13 @@ type bpfWeirFallback struct {
 }
 
 type bpfWeirInfo struct {
-	_       structs.HostLayout
-	Secret  [2]uint64
-	Seed    [2]uint64
-	Since   uint64
-	Tier    [16]int8
-	Version [32]int8
+	_             structs.HostLayout
+	Secret        [2]uint64
+	Seed          [2]uint64
+	Since         uint64
+	Tier          [12]int8
+	KernelCookies uint32
+	Version       [32]int8
 }
 
 type bpfWeirListControl struct {
@@ -234,6 +235,7 @@ const (
 	bpfProgWeirNote        = "weir_note"
 	bpfProgWeirOpen        = "weir_open"
 	bpfVarBenchDrop        = "bench_drop"
+	bpfVarCanAccept        = "can_accept"
 	bpfVarCanChallenge     = "can_challenge"
 	bpfVarCanNote          = "can_note"
 	bpfVarCanTrack         = "can_track"
@@ -327,6 +329,7 @@ type bpfMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
 	BenchDrop    *ebpf.VariableSpec `ebpf:"bench_drop"`
+	CanAccept    *ebpf.VariableSpec `ebpf:"can_accept"`
 	CanChallenge *ebpf.VariableSpec `ebpf:"can_challenge"`
 	CanNote      *ebpf.VariableSpec `ebpf:"can_note"`
 	CanTrack     *ebpf.VariableSpec `ebpf:"can_track"`
@@ -412,6 +415,7 @@ func (m *bpfMaps) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
 	BenchDrop    *ebpf.Variable `ebpf:"bench_drop"`
+	CanAccept    *ebpf.Variable `ebpf:"can_accept"`
 	CanChallenge *ebpf.Variable `ebpf:"can_challenge"`
 	CanNote      *ebpf.Variable `ebpf:"can_note"`
 	CanTrack     *ebpf.Variable `ebpf:"can_track"`

@@ -43,7 +43,7 @@ func BenchmarkFloodACKs(b *testing.B) {
 
 func benchACKs(b *testing.B, port uint16) {
 	pair := newBenchPair(b)
-	objs := pair.enforcing(b, constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: true})
+	objs := pair.enforcing(b, constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: true, accept: true})
 	pair.challenge(b, objs, false)
 	must(b, changeControl(objs.Control, func(raw *bpfWeirControl) { raw.Challenge = uint32(ChallengeAlways) }))
 	pair.compare(b, pair.flood(b, flood.ACK, port, 0), objs.Weir)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 )
 
@@ -67,7 +68,7 @@ func (s *Switch) Challenge(policy ChallengePolicy) error {
 	err = s.change(func(raw *bpfWeirControl) {
 		can, err := p.canChallenge()
 		if err != nil || !can {
-			noChallenge = errors.Join(err, fmt.Errorf("%w on %s: Linux 6.9 or later is needed: see what weir said at its start",
+			noChallenge = errors.Join(err, fmt.Errorf("%w on %s: Linux 6.0 or later is needed: see what weir said at its start",
 				ErrNoChallenge, p.iface))
 			return
 		}
@@ -103,23 +104,73 @@ func (raw *bpfWeirControl) endAccept(now uint64) {
 	raw.AcceptUntilNs = min(raw.AcceptUntilNs, max(now, raw.ArmedUntilNs)+uint64(cookieGrace))
 }
 
-// canChallenge tells whether there is a tc program beside XDP's.
-func (p place) canChallenge() (bool, error) {
-	return p.has(pinAcceptLink)
+// canChallenge tells whether SYNs can be answered by cookies: our own, if there is a tc program beside XDP's, or the kernel's.
+func (p place) canChallenge() (_ bool, err error) {
+	if own, err := p.has(pinAcceptLink); err != nil || own {
+		return own, err
+	}
+	m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir(), bpfMapInfo), readOnly)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	info, err := readInfo(m)
+	return info.KernelCookies != 0, err
 }
 
-// loadChallenge loads all programs and attaches tc's, which does nothing before XDP makes promises. The error says why the
-// challenge can't be had here; then everything else must be loaded without it.
-func (c constants) loadChallenge(p place, maps map[string]*ebpf.Map) (*bpfObjects, link.Link, error) {
+// loadChallenge loads all programs, with the best challenge that is to be had here: by our own cookies, which tc's program takes
+// that it attaches, by the kernel's, or none. The attachment says why by nothing better.
+func (a *Attachment) loadChallenge(p place, c *constants, maps map[string]*ebpf.Map, old bool) (*bpfObjects, link.Link, error) {
+	c.challenge, c.accept = true, true
+	objs, accept, refusal := c.loadAccept(p, maps, old)
+	if refusal == nil || isTransient(refusal) {
+		return objs, accept, refusal
+	}
+	c.accept = false
+	objs, err := c.load(maps)
+	if err == nil {
+		a.NoOwnCookies = refusal
+	} else if !isTransient(err) {
+		a.NoChallenge = fmt.Errorf("%w: %w", ErrNoChallenge, err)
+		c.challenge = false
+		objs, err = c.load(maps)
+	}
+	return objs, nil, err
+}
+
+var errOldKernel = errors.New("the kernel is older than Linux 6.9")
+
+// loadAccept loads all and attaches tc's program, which does nothing before XDP makes promises.
+func (c constants) loadAccept(p place, maps map[string]*ebpf.Map, old bool) (*bpfObjects, link.Link, error) {
+	if old {
+		return nil, nil, errOldKernel
+	}
+	if err := haveAssign(); err != nil {
+		return nil, nil, err
+	}
 	objs, err := c.load(maps)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrNoChallenge, err)
+		return nil, nil, err
 	}
 	l, err := attachAccept(p, objs.WeirAccept)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%w: attach tc's program to %s: %w", ErrNoChallenge, p.iface, err), objs.Close())
+		return nil, nil, errors.Join(fmt.Errorf("attach tc's program to %s: %w", p.iface, err), objs.Close())
 	}
 	return objs, l, nil
+}
+
+// haveAssign asks the kernel's types for the function that opens connections, sooner than the verifier would tell.
+func haveAssign() error {
+	const name = "bpf_sk_assign_tcp_reqsk"
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return fmt.Errorf("read the kernel's types: %w", err)
+	}
+	var f *btf.Func
+	if err := kernel.TypeByName(name, &f); err != nil {
+		return fmt.Errorf("%w: it has no %s", errOldKernel, name)
+	}
+	return nil
 }
 
 // attachAccept puts it before all other tc programs: they see connections as if the kernel had made them itself.

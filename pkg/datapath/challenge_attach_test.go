@@ -58,7 +58,7 @@ func TestChallengeComesAndGoesWithTheDatapath(t *testing.T) {
 }
 
 func TestWithoutTheChallengeAllElseWorks(t *testing.T) {
-	c := constants{seed: newSeed(), sources: MinSources} // what a kernel before 6.9 is given
+	c := constants{seed: newSeed(), sources: MinSources} // what a kernel before 6.0 is given
 	te.Root(t)
 	objs, err := c.load(nil)
 	must(t, err)

@@ -26,9 +26,15 @@ type challenged struct {
 
 func newChallenged(t *testing.T) *challenged {
 	t.Helper()
+	return newChallengedAs(t, false)
+}
+
+// newChallengedAs challenges by the kernel's cookies alone if old, as before Linux 6.9.
+func newChallengedAs(t *testing.T, old bool) *challenged {
+	t.Helper()
 	b := &challenged{BankNet: te.Bank(t), t: t}
 	b.opts = Options{
-		Interface: b.Bank.Interface, BPFFS: te.PinDir(t), Limit: DefaultLimit, Sources: MinSources, Version: "test",
+		Interface: b.Bank.Interface, BPFFS: te.PinDir(t), Limit: DefaultLimit, Sources: MinSources, Version: "test", kernelCookies: old,
 	}
 	b.Bank.Do(t, func() {
 		var err error
@@ -36,6 +42,9 @@ func newChallenged(t *testing.T) *challenged {
 		must(t, err)
 		if b.a.NoChallenge != nil {
 			t.Fatal(b.a.NoChallenge)
+		}
+		if info, err := b.a.Info(); err != nil || info.KernelCookies != (b.a.NoOwnCookies != nil) || old && !info.KernelCookies {
+			t.Fatalf("info %+v, %v; own cookies: %v", info, err, b.a.NoOwnCookies)
 		}
 	})
 	t.Cleanup(func() { must(t, b.a.Close()) })

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -47,6 +48,12 @@ func explainLoad(err error) error {
 		return &VerboseError{verifier}
 	}
 	return fmt.Errorf("load the datapath: %w", err)
+}
+
+// isTransient tells whether a refusal says nothing about what the kernel can do.
+func isTransient(err error) bool {
+	return slices.ContainsFunc([]error{unix.ENOMEM, unix.EAGAIN, unix.EINTR, unix.EMFILE, unix.ENFILE},
+		func(e error) bool { return errors.Is(err, e) })
 }
 
 func notAttached(iface string) error {

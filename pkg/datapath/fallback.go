@@ -22,7 +22,7 @@ const (
 )
 
 // TendFallback lets XDP answer SYNs by the kernel's own cookies as long as it meets listeners under challenge that take no
-// others, as MPTCP's. It changes net.ipv4.tcp_syncookies and tcp_timestamps of the calling thread's network namespace to 2 for
+// others: MPTCP's, or before Linux 6.9 any. It changes net.ipv4.tcp_syncookies and tcp_timestamps of the calling thread's network namespace to 2 for
 // that, and puts them back afterwards; what somebody else sets meanwhile stays. Call it a few times a second. It wraps
 // ErrNoFallback where the settings can't be had: SYNs to those listeners are left to the kernel then.
 func (s *Switch) TendFallback() error {

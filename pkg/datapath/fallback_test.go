@@ -26,12 +26,33 @@ var (
 	armed       = [2]string{"2", "2"}
 )
 
-// fallbackBank is a bank with an MPTCP listener under challenge, whose settings are as kernels have them by default.
-func fallbackBank(t *testing.T, listen netip.AddrPort) *challenged {
+// eachFallback runs a test in banks with either kind of listener that takes the kernel's own cookies alone. The settings are as
+// kernels have them by default.
+func eachFallback(t *testing.T, f func(t *testing.T, b *challenged)) {
+	for name, old := range map[string]bool{"MPTCP": false, "before Linux 6.9": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newChallengedAs(t, old)
+			b.reset()
+			b.set(ChallengeAlways)
+			f(t, b)
+		})
+	}
+}
+
+// listenFallback listens with a socket that takes the kernel's own cookies alone.
+func (b *challenged) listenFallback() net.Listener {
+	if b.opts.kernelCookies {
+		return b.Bank.Listen(b.t, unspecified)
+	}
+	return b.listenMPTCP(unspecified, func(int) error { return nil })
+}
+
+// fallbackBank is a bank with an MPTCP listener under challenge.
+func fallbackBank(t *testing.T) *challenged {
 	t.Helper()
 	b := newChallenged(t)
 	b.reset()
-	b.serve(b.listenMPTCP(listen, func(int) error { return nil }))
+	b.serve(b.listenFallback())
 	b.set(ChallengeAlways)
 	return b
 }
@@ -120,92 +141,100 @@ func (b *challenged) changeFallback(f func(*bpfWeirFallback)) {
 	})
 }
 
-func TestMPTCPListenersAreLeftAloneUntilTheFallbackIsArmed(t *testing.T) {
-	b := fallbackBank(t, unspecified)
-	roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
-	if n := b.txs(); n != 0 {
-		t.Errorf("%d SYNs to an MPTCP listener were challenged", n)
-	}
-	b.wantFallback(FallbackIdle)
-	b.wantSettings(notTouched)
+func TestListenersAreLeftAloneUntilTheFallbackIsArmed(t *testing.T) {
+	eachFallback(t, func(t *testing.T, b *challenged) {
+		b.serve(b.listenFallback())
+		roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
+		if n := b.txs(); n != 0 {
+			t.Errorf("%d SYNs were challenged", n)
+		}
+		b.wantFallback(FallbackIdle)
+		b.wantSettings(notTouched)
+	})
 }
 
 func TestConnectionsByTheKernelsCookies(t *testing.T) {
-	b := fallbackBank(t, unspecified)
-	b.arm()
-	b.wantFallback(FallbackOn)
-	for _, row := range []struct {
-		name    string
-		sysctl  string
-		options []string
-	}{
-		{"all options", "", []string{"ts", "sack", "wscale"}},
-		{"no SACK", "net/ipv4/tcp_sack", []string{"ts", "wscale"}},
-		{"no window scale either", "net/ipv4/tcp_window_scaling", []string{"ts"}},
-		{"no timestamps either", "net/ipv4/tcp_timestamps", nil},
-	} {
-		if row.sysctl != "" {
-			b.Customer.Sysctl(t, row.sysctl, "0")
-		}
-		for _, to := range []netip.AddrPort{b.Bank.Addr(bankPort), b.Bank.Addr6(bankPort)} {
-			before, cookies := b.txs(), b.cookies()
-			c := b.dial(to)
-			roundTrip(t, c)
-			facts := b.facts(c)
-			bank, customer, _ := strings.Cut(facts, " | ")
-			for _, option := range []string{"ts", "sack", "wscale"} {
-				want := slices.Contains(row.options, option)
-				if strings.Contains(" "+bank, " "+option) != want || strings.Contains(" "+customer, " "+option) != want {
-					t.Errorf("%s, %v: %s is there or isn't: %s", row.name, to, option, facts)
+	eachFallback(t, func(t *testing.T, b *challenged) {
+		b.serve(b.listenFallback())
+		b.arm()
+		b.wantFallback(FallbackOn)
+		for _, row := range []struct {
+			name    string
+			sysctl  string
+			options []string
+		}{
+			{"all options", "", []string{"ts", "sack", "wscale"}},
+			{"no SACK", "net/ipv4/tcp_sack", []string{"ts", "wscale"}},
+			{"no window scale either", "net/ipv4/tcp_window_scaling", []string{"ts"}},
+			{"no timestamps either", "net/ipv4/tcp_timestamps", nil},
+		} {
+			if row.sysctl != "" {
+				b.Customer.Sysctl(t, row.sysctl, "0")
+			}
+			for _, to := range []netip.AddrPort{b.Bank.Addr(bankPort), b.Bank.Addr6(bankPort)} {
+				before, cookies := b.txs(), b.cookies()
+				c := b.dial(to)
+				roundTrip(t, c)
+				facts := b.facts(c)
+				bank, customer, _ := strings.Cut(facts, " | ")
+				for _, option := range []string{"ts", "sack", "wscale"} {
+					want := slices.Contains(row.options, option)
+					if strings.Contains(" "+bank, " "+option) != want || strings.Contains(" "+customer, " "+option) != want {
+						t.Errorf("%s, %v: %s is there or isn't: %s", row.name, to, option, facts)
+					}
+				}
+				if x, y := scales.FindStringSubmatch(bank), scales.FindStringSubmatch(customer); x != nil && (x[1] != y[2] || x[2] != y[1]) {
+					t.Errorf("%s, %v: the ends don't agree: %s", row.name, to, facts)
+				}
+				now := b.cookies()
+				if n := b.txs() - before; n != 1 || now.Kernel != cookies.Kernel+1 || now.Refused+now.Late != 0 {
+					t.Errorf("%s, %v: %d SYNs answered, cookies %+v, before %+v", row.name, to, n, now, cookies)
 				}
 			}
-			if x, y := scales.FindStringSubmatch(bank), scales.FindStringSubmatch(customer); x != nil && (x[1] != y[2] || x[2] != y[1]) {
-				t.Errorf("%s, %v: the ends don't agree: %s", row.name, to, facts)
-			}
-			now := b.cookies()
-			if n := b.txs() - before; n != 1 || now.Kernel != cookies.Kernel+1 || now.Refused+now.Late != 0 {
-				t.Errorf("%s, %v: %d SYNs answered, cookies %+v, before %+v", row.name, to, n, now, cookies)
-			}
 		}
-	}
+	})
 }
 
-func TestInnocentClientsOfMPTCPListeners(t *testing.T) {
-	b := fallbackBank(t, unspecified)
-	old := b.dial(b.Bank.Addr(bankPort))
-	b.arm()
-	before := b.txs()
-	f := te.Flood(t, b.Attacker, b.Bank, te.FloodOptions{Target: b.Bank.Addr(bankPort), Sources: te.RandomSources})
-	time.Sleep(100 * time.Millisecond)
-	b.visits(b.Bank.Addr(bankPort), 900*time.Millisecond)
-	b.visits(b.Bank.Addr6(bankPort), 900*time.Millisecond)
-	roundTrip(t, old)
-	sent := f.Stop()
-	if n := b.txs() - before; n < sent/2 || n < 1000 {
-		t.Errorf("%d of %d SYNs were answered by cookies", n, sent)
-	}
-	if c := b.cookies(); c.Kernel < 1000 || c.Accepted+c.Refused+c.Late != 0 {
-		t.Errorf("cookies %+v after 1000 connections", c)
-	}
+func TestInnocentClientsUnderTheKernelsCookies(t *testing.T) {
+	eachFallback(t, func(t *testing.T, b *challenged) {
+		b.serve(b.listenFallback())
+		old := b.dial(b.Bank.Addr(bankPort))
+		b.arm()
+		before := b.txs()
+		f := te.Flood(t, b.Attacker, b.Bank, te.FloodOptions{Target: b.Bank.Addr(bankPort), Sources: te.RandomSources})
+		time.Sleep(100 * time.Millisecond)
+		b.visits(b.Bank.Addr(bankPort), 900*time.Millisecond)
+		b.visits(b.Bank.Addr6(bankPort), 900*time.Millisecond)
+		roundTrip(t, old)
+		sent := f.Stop()
+		if n := b.txs() - before; n < sent/2 || n < 1000 {
+			t.Errorf("%d of %d SYNs were answered by cookies", n, sent)
+		}
+		if c := b.cookies(); c.Kernel < 1000 || c.Accepted+c.Refused+c.Late != 0 {
+			t.Errorf("cookies %+v after 1000 connections", c)
+		}
+	})
 }
 
-func TestForgedACKsToMPTCPListenersAreDropped(t *testing.T) {
-	b := fallbackBank(t, unspecified)
-	b.arm()
-	const n = 500
-	var frames [][]byte
-	for i := range uint32(n) {
-		frames = append(frames, te.Frame{
-			SrcMAC: b.Attacker.MAC, DstMAC: b.Bank.MAC, Src: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), Dst: b.Bank.IPv4,
-			L4: te.TCP{SrcPort: 1234, DstPort: bankPort, Seq: i, Ack: i * 0x9e3779b9, Flags: te.ACK},
-		}.Bytes())
-	}
-	te.SendFrames(t, b.Attacker, b.Attacker.Interface, frames)
-	c, err := b.a.Counters()
-	must(t, err)
-	if got := c[ClassTCP][VerdictDrop][ReasonCookie].Packets; got != n {
-		t.Errorf("%d of %d forged ACKs were dropped", got, n)
-	}
+func TestForgedKernelCookiesAreDropped(t *testing.T) {
+	eachFallback(t, func(t *testing.T, b *challenged) {
+		b.serve(b.listenFallback())
+		b.arm()
+		const n = 500
+		var frames [][]byte
+		for i := range uint32(n) {
+			frames = append(frames, te.Frame{
+				SrcMAC: b.Attacker.MAC, DstMAC: b.Bank.MAC, Src: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), Dst: b.Bank.IPv4,
+				L4: te.TCP{SrcPort: 1234, DstPort: bankPort, Seq: i, Ack: i * 0x9e3779b9, Flags: te.ACK},
+			}.Bytes())
+		}
+		te.SendFrames(t, b.Attacker, b.Attacker.Interface, frames)
+		c, err := b.a.Counters()
+		must(t, err)
+		if got := c[ClassTCP][VerdictDrop][ReasonCookie].Packets; got != n {
+			t.Errorf("%d of %d forged ACKs were dropped", got, n)
+		}
+	})
 }
 
 func TestListenersWithASmallBufferAreLeftToTheKernel(t *testing.T) {
@@ -216,4 +245,31 @@ func TestListenersWithASmallBufferAreLeftToTheKernel(t *testing.T) {
 	roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
 	must(t, b.tend())
 	b.wantSettings(notTouched)
+}
+
+// The settings are made once the challenge has begun; from then on a spoofed SYN leaves no trace.
+func TestAutoUnderTheKernelsCookies(t *testing.T) {
+	eachFallback(t, func(t *testing.T, b *challenged) {
+		b.serve(b.listenFallback())
+		b.enable(DefaultLimit)
+		b.policy(auto)
+		f := te.Flood(t, b.Attacker, b.Bank, te.FloodOptions{Target: b.Bank.Addr(bankPort), Sources: te.RandomSources})
+		b.awaitChallenge(true, 5*time.Second)
+		must(t, b.tend())
+		b.wantSettings(armed)
+		settle()
+		entered, answered := b.entered(), b.txs()
+		for _, to := range []netip.AddrPort{b.Bank.Addr(bankPort), b.Bank.Addr6(bankPort)} {
+			if r := te.Connects(t, b.Customer, te.ConnectOptions{Target: to, N: 100}); r.OK != 100 {
+				t.Errorf("to %v: %v", to, r)
+			}
+		}
+		if n, c := b.entered(), b.cookies(); n != entered || c.Kernel < 2 {
+			t.Errorf("%d sources in the table, %d before: spoofed SYNs were entered; cookies %+v", n, entered, c)
+		}
+		sent := f.Stop()
+		if n := b.txs() - answered; n < sent/4 || n < 1000 {
+			t.Errorf("%d of %d SYNs were answered by cookies", n, sent)
+		}
+	})
 }

@@ -33,6 +33,8 @@ type constants struct {
 	secret    [2]uint64 // of the cookies
 	sources   int
 	challenge bool   // load what it takes to challenge
+	accept    bool   // tc takes our own cookies; else only the kernel's are made
+	frags     bool   // load the program for frames in several buffers, too
 	note      bool   // tc notes what leaves
 	netns     uint32 // whose connections to watch, by the tracepoint; 0 for none
 	benchDrop bool   // for benchmarks: see bench_drop in bpf/weir.bpf.c
@@ -58,8 +60,11 @@ func (c constants) spec(tracking bool) (*ebpf.CollectionSpec, error) {
 	spec.Maps[bpfMapCpus].MaxEntries = uint32(cpus)
 	spec.Maps[bpfMapSources].MaxEntries = sets
 	spec.Maps[bpfMapVerified].MaxEntries = sets
-	if !c.challenge {
+	if !c.accept {
 		leaveOut(spec.Programs[bpfProgWeirAccept])
+	}
+	if !c.frags {
+		leaveOut(spec.Programs[bpfProgWeirFrags])
 	}
 	if c.netns == 0 {
 		leaveOut(spec.Programs[bpfProgWeirEstablished])
@@ -80,6 +85,7 @@ func (c constants) spec(tracking bool) (*ebpf.CollectionSpec, error) {
 		vars.Secret0.Set(c.secret[0]),
 		vars.Secret1.Set(c.secret[1]),
 		vars.CanChallenge.Set(c.challenge),
+		vars.CanAccept.Set(c.accept),
 		vars.CanNote.Set(c.note),
 		vars.CanTrack.Set(tracking),
 		vars.Netns.Set(c.netns),
@@ -96,7 +102,7 @@ func leaveOut(p *ebpf.ProgramSpec) {
 // loaded: kernels without BTF for it, or privilege without CAP_PERFMON.
 func (c constants) load(maps map[string]*ebpf.Map) (*bpfObjects, error) {
 	objs, err := c.loadAll(maps)
-	if err != nil && c.netns != 0 {
+	if err != nil && c.netns != 0 && !isTransient(err) {
 		c.netns = 0
 		objs, err = c.loadAll(maps)
 	}
@@ -106,8 +112,8 @@ func (c constants) load(maps map[string]*ebpf.Map) (*bpfObjects, error) {
 // loadAll does without connection tracking where the kernel doesn't let BPF ask it.
 func (c constants) loadAll(maps map[string]*ebpf.Map) (*bpfObjects, error) {
 	objs, err := c.loadWith(maps, true)
-	if err == nil {
-		return objs, nil
+	if err == nil || isTransient(err) {
+		return objs, err
 	}
 	if objs, e := c.loadWith(maps, false); e == nil {
 		return objs, nil
@@ -134,6 +140,9 @@ func (o *bpfObjects) prepare(c constants, l Limit, version string, now time.Time
 	control := bpfWeirControl{Mode: modeObserve, Generation: 1}
 	control.set(l)
 	info := bpfWeirInfo{Seed: c.seed, Secret: c.secret, Since: uint64(now.Unix())}
+	if c.challenge && !c.accept {
+		info.KernelCookies = 1
+	}
 	cString(info.Version[:], version)
 	return errors.Join(writeControl(o.Control, control), o.Info.Put(only, info))
 }

@@ -72,7 +72,7 @@ func TestAnOldKernelsDatapathIsAdopted(t *testing.T) {
 
 func TestKernelsWithoutConnectionTracking(t *testing.T) {
 	te.Root(t)
-	objs, err := constants{seed: newSeed(), sources: MinSources, challenge: true, note: true}.loadWith(nil, false)
+	objs, err := constants{seed: newSeed(), sources: MinSources, challenge: true, accept: true, frags: true, note: true}.loadWith(nil, false)
 	must(t, err)
 	must(t, objs.Close())
 	spec, err := constants{sources: MinSources}.spec(false)

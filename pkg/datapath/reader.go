@@ -19,7 +19,9 @@ type Info struct {
 	Version   string    // of the weir that attached the program
 	Sources   int       // the source table's capacity
 	Challenge bool      // whether the kernel and the interface can do what the challenge takes
-	Replies   bool      // whether tc notes what leaves, so that all replies to it are known
+
+	KernelCookies bool // that is by the kernel's cookies alone
+	Replies       bool // whether tc notes what leaves, so that all replies to it are known
 }
 
 // The tiers of attachment.
@@ -237,6 +239,8 @@ func (r *Reader) Info() (Info, error) {
 		Version:   goString(raw.Version[:]),
 		Sources:   int(r.sources.MaxEntries()) * ways,
 		Challenge: challenge,
-		Replies:   replies,
+
+		KernelCookies: raw.KernelCookies != 0,
+		Replies:       replies,
 	}, nil
 }

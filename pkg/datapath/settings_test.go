@@ -10,7 +10,7 @@ import (
 )
 
 func TestFallbackPutsTheSettingsBackStepByStep(t *testing.T) {
-	b := fallbackBank(t, unspecified)
+	b := fallbackBank(t)
 	b.arm()
 	for range 3 {
 		must(t, b.tend())
@@ -37,7 +37,11 @@ func TestFallbackPutsTheSettingsBackStepByStep(t *testing.T) {
 
 // Whoever changed the settings has died: nothing but the pins remembers them.
 func TestSettingsOfADeadProcessArePutBack(t *testing.T) {
-	b := fallbackBank(t, unspecified)
+	eachFallback(t, func(t *testing.T, b *challenged) { b.dyingPutsSettingsBack(t) })
+}
+
+func (b *challenged) dyingPutsSettingsBack(t *testing.T) {
+	b.serve(b.listenFallback())
 	for name, end := range map[string]func(){
 		"unload":                   func() { _, err := Unload(b.opts.BPFFS, b.opts.Interface); must(t, err) },
 		"unload --all, at the end": nil,
@@ -77,7 +81,7 @@ func TestSettingsOfADeadProcessArePutBack(t *testing.T) {
 }
 
 func TestAStartDuringTheFloodKeepsTheFallback(t *testing.T) {
-	b := fallbackBank(t, unspecified)
+	b := fallbackBank(t)
 	b.arm()
 	b.Bank.Do(t, func() {
 		a, err := Attach(b.opts)
@@ -89,7 +93,7 @@ func TestAStartDuringTheFloodKeepsTheFallback(t *testing.T) {
 }
 
 func TestWhatSomebodyElseSetsStays(t *testing.T) {
-	b := fallbackBank(t, unspecified)
+	b := fallbackBank(t)
 	b.arm()
 	b.Bank.Sysctl(t, "net/ipv4/tcp_syncookies", "0")
 	if err := b.tend(); !errors.Is(err, ErrNoFallback) {
@@ -112,7 +116,7 @@ func TestWhatSomebodyElseSetsStays(t *testing.T) {
 }
 
 func TestFallbackKeepsAnAdministratorsOwnSettings(t *testing.T) {
-	b := fallbackBank(t, unspecified)
+	b := fallbackBank(t)
 	b.Bank.Sysctl(t, "net/ipv4/tcp_syncookies", "2")
 	b.arm()
 	b.Bank.Do(t, func() { _, err := Unload(b.opts.BPFFS, b.opts.Interface); must(t, err) })
@@ -120,7 +124,7 @@ func TestFallbackKeepsAnAdministratorsOwnSettings(t *testing.T) {
 }
 
 func TestNoFallbackWhereSettingsCannotBeWritten(t *testing.T) {
-	b := fallbackBank(t, unspecified)
+	b := fallbackBank(t)
 	roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
 	done := make(chan error)
 	go func() {

@@ -156,8 +156,8 @@ func (s *stage) checkWhole(a *Attachment, failed te.Call) {
 	must(s.t, err)
 	control, err := a.Control()
 	must(s.t, err)
-	if want := [2]int{count(info.Challenge), count(a.Replies)}; a.Adopted || !is.xdp || is.tc != want ||
-		info.Challenge != (a.NoChallenge == nil) || watched != (a.NoWatch == nil) || control.Enforce {
+	if want := [2]int{count(info.Challenge && !info.KernelCookies), count(a.Replies)}; a.Adopted || !is.xdp || is.tc != want ||
+		info.Challenge != (a.NoChallenge == nil) || info.KernelCookies != (a.NoOwnCookies != nil) || watched != (a.NoWatch == nil) || control.Enforce {
 		s.t.Errorf("call %+v failed: %+v, control %+v, but there is %+v", failed, a, control, is)
 	}
 	for _, pin := range is.pins {

@@ -100,7 +100,8 @@ type Cookies struct {
 	Reused   uint64 // met the socket of an earlier connection in TIME_WAIT, half open or forgotten by the client, which was ended
 }
 
-// Fallback is what becomes of SYNs under challenge to listeners that take only the kernel's own cookies, as MPTCP's.
+// Fallback is what becomes of SYNs under challenge to listeners that take only the kernel's own cookies: MPTCP's, or
+// before Linux 6.9 any.
 type Fallback uint8
 
 // The states of the fallback.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -29,12 +28,9 @@ type program struct {
 func newProgram(t testing.TB, l Limit) *program {
 	t.Helper()
 	te.Root(t)
-	c := constants{seed: newSeed(), secret: newSeed(), sources: MinSources, challenge: true, note: true}
+	c := constants{seed: newSeed(), secret: newSeed(), sources: MinSources, challenge: true, accept: haveAssign() == nil, frags: true,
+		note: true}
 	objs, err := c.load(nil)
-	if err != nil && strings.Contains(err.Error(), "unknown kfunc") { // before Linux 6.9 everything else must work
-		c.challenge = false
-		objs, err = c.load(nil)
-	}
 	must(t, err)
 	must(t, objs.prepare(c, l, "test", time.Now()))
 	t.Cleanup(func() { must(t, objs.Close()) })
