@@ -29,8 +29,7 @@ const volatile __u64 secret0;
 const volatile __u64 secret1;
 
 #define SYN_ACK_TTL 64
-#define MIN_FRAME 60
-#define MAX_IP_OFFSET (sizeof(struct ethhdr) + MAX_VLAN_TAGS * sizeof(struct vlan_header))
+#define MIN_FRAME   60
 
 static __always_inline __u16 fold_sum(__u64 sum)
 {

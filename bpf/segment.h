@@ -10,6 +10,10 @@
 
 #define MAX_OPTION_WORDS 10
 
+/* Of an IP header, and of an option of a segment behind it, from the start of the frame. */
+#define MAX_IP_OFFSET	  (sizeof(struct ethhdr) + MAX_VLAN_TAGS * sizeof(struct vlan_header))
+#define MAX_OPTION_OFFSET (MAX_IP_OFFSET + sizeof(struct ipv6_segment) + 4 * MAX_OPTION_WORDS)
+
 /* Common rows of options, as little-endian words. */
 #define OPTION_MSS		   0x00000402U /* below the MSS */
 #define OPTION_NOP_WSCALE	   0x00030301U /* below the scale */
@@ -87,57 +91,47 @@ static __always_inline void segment_flow(const void *ip, bool ipv6, __u32 isn, s
 	f->ports_isn = tcp->source | (__u32)tcp->dest << 16 | (__u64)isn << 32;
 }
 
-struct option_reader {
-	__u8 bytes[4 * MAX_OPTION_WORDS + 12] __attribute__((aligned(4))); /* a timestamp whose length lies may reach beyond */
-	__u32 length;
-	volatile __u32 at; /* in a register the verifier would follow its every value */
-	struct tcp_options found;
-};
-
-/* Reads options in any order. A global function, whose state is all behind a pointer, is verified once for any content
- * instead of once for each row of options that there could be.
+/* Reads options in any order, from where to where in the frame. State is behind pointers, so that the verifier, which sees a
+ * global function once, doesn't follow each row of options that there could be.
  */
-__noinline int read_options(struct option_reader *r)
+static __always_inline int read_options(const void *data, const void *end, volatile __u32 *next, __u32 stop, struct tcp_options *o)
 {
-	if (!r)
-		return 0;
 	for (int i = 0; i < 4 * MAX_OPTION_WORDS; i++) {
-		__u32 at = r->at, size;
+		__u32 at = *next; /* in a register the verifier would follow its every value */
 		const __u8 *b;
 
-		if (at >= r->length || at >= 4 * MAX_OPTION_WORDS)
+		if (at >= stop || at > MAX_OPTION_OFFSET)
 			break;
-		b = &r->bytes[at];
-		if (!(at & 3) && *(const __u32 *)b == OPTION_NOPS) { /* 40 of them are not to cost 40 rounds */
-			r->at = at + 4;
+		b = data + at;
+		if ((const void *)(b + 2) > end || b[0] == 0)
+			break;
+		if (b[0] == 1) { /* 40 of them are not to cost 40 rounds */
+			*next = at + ((const void *)(b + 4) <= end && *(const __u32 *)b == OPTION_NOPS ? 4 : 1);
 			continue;
 		}
-		if (b[0] == 0)
+		if (b[1] < 2 || at + b[1] > stop)
 			break;
-		if (b[0] == 1) {
-			r->at = at + 1;
-			continue;
-		}
-		size = b[1];
-		if (size < 2 || at + size > r->length)
-			break;
-		switch (b[0] << 8 | size) {
+		*next = at + b[1];
+		switch (b[0] << 8 | b[1]) {
 		case 0x0204:
-			r->found.mss = b[2] << 8 | b[3];
+			if ((const void *)(b + 4) <= end)
+				o->mss = b[2] << 8 | b[3];
 			break;
 		case 0x0303:
-			r->found.wscale = b[2] > 14 ? 14 : b[2];
+			if ((const void *)(b + 3) <= end)
+				o->wscale = b[2] > 14 ? 14 : b[2];
 			break;
 		case 0x0402:
-			r->found.sack = true;
+			o->sack = true;
 			break;
 		case 0x080a:
-			r->found.timestamps = true;
-			__builtin_memcpy(&r->found.tsval, b + 2, 4);
-			__builtin_memcpy(&r->found.tsecr, b + 6, 4);
+			if ((const void *)(b + 10) > end)
+				break;
+			o->timestamps = true;
+			__builtin_memcpy(&o->tsval, b + 2, 4);
+			__builtin_memcpy(&o->tsecr, b + 6, 4);
 			break;
 		}
-		r->at = at + size;
 	}
 	return 0;
 }
@@ -149,25 +143,19 @@ struct frame {
 	__u32 ip; /* offset of the IP header */
 };
 
-/* Options of any order, length bytes of them at an offset. A function of its own, which takes its room on the stack only while it
- * is needed: the verifiers before Linux 6.8 round up what each caller has, and 512 bytes are all there is.
- */
-static __noinline void parse_any_options(void *ctx, bool skb, __u32 at, __u32 length, struct tcp_options *o)
+/* The two programs' own. */
+__noinline int read_options_xdp(struct xdp_md *ctx, __u32 at, __u32 stop, struct tcp_options *o)
 {
-	struct option_reader r = { .length = length, .found = *o };
+	volatile __u32 next = at;
 
-	/* The barriers connect it with its bound for the verifier, which once learned nothing from length != 0. */
-	length--;
-	asm volatile("" : "+r"(length));
-	if (length >= 4 * MAX_OPTION_WORDS)
-		return;
-	length++;
-	asm volatile("" : "+r"(length));
-	/* By a helper: reading word by word, each checked, the verifier would go through what follows for each length. */
-	if (skb ? bpf_skb_load_bytes(ctx, at, r.bytes, length) : bpf_xdp_load_bytes(ctx, at, r.bytes, length))
-		return;
-	read_options(&r);
-	*o = r.found;
+	return o ? read_options((void *)(long)ctx->data, (void *)(long)ctx->data_end, &next, stop, o) : 0;
+}
+
+__noinline int read_options_skb(struct __sk_buff *ctx, __u32 at, __u32 stop, struct tcp_options *o)
+{
+	volatile __u32 next = at;
+
+	return o ? read_options((void *)(long)ctx->data, (void *)(long)ctx->data_end, &next, stop, o) : 0;
 }
 
 /* The number of option words, read anew, so that the verifier forgets which one led here: it would go through the rest for
@@ -228,7 +216,10 @@ static __always_inline void parse_options(struct frame f, bool ipv6, const struc
 		return;
 	}
 	at = f.ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment));
-	parse_any_options(f.ctx, f.skb, at, words * 4, o);
+	if (f.skb)
+		read_options_skb(f.ctx, at, at + words * 4, o);
+	else
+		read_options_xdp(f.ctx, at, at + words * 4, o);
 }
 
 #endif

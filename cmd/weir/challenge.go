@@ -9,7 +9,7 @@ import (
 
 // challengeStatus is the challenge in `weir status`.
 type challengeStatus struct {
-	Policy          string  `json:"policy"`    // never, always or auto
+	Policy          string  `json:"policy"`              // never, always or auto
 	Available       bool    `json:"available"`           // kernel and interface can do it
 	KernelCookies   bool    `json:"kernel_cookies_only"` // for want of Linux 6.9
 	Challenging     bool    `json:"challenging"`

@@ -77,7 +77,9 @@ func benchFlood(b *testing.B, mode string, o flood.Options) {
 	fallback := mode == "fallback"
 	challenges := fallback || mode == "challenge"
 
-	c := constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: challenges, accept: challenges}
+	const watched = 1 // some network namespace: who has sockets is known
+	c := constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: challenges, accept: challenges,
+		netns: watched}
 	objs, err := c.load(nil)
 	must(b, err)
 	b.Cleanup(func() { must(b, objs.Close()) })
