@@ -7,7 +7,7 @@
 
 #include <linux/types.h>
 
-#define WEIR_ABI 3
+#define WEIR_ABI 4
 
 enum weir_class {
 	WEIR_CLASS_SYN,	     /* SYN set, ACK clear */
@@ -245,6 +245,17 @@ struct weir_list_clock {
 	__u64 near[2][WEIR_LIST_NEAR];
 };
 
+/* A TCP segment's options. */
+struct weir_options {
+	__u32 mss;    /* 0: none */
+	__u32 wscale; /* COOKIE_NO_WSCALE: none */
+	__u32 sack;
+	__u32 timestamps;
+	__be32 tsval;
+	__be32 tsecr;
+};
+
+
 /* What one CPU owns: no other CPU writes it, so plain increments lose nothing. The first line caches the clock and the
  * control map; it is renewed when the jiffy changes.
  */
@@ -268,6 +279,15 @@ struct weir_cpu {
 	__u64 fallback; /* bool: the kernel's own cookies may be made here */
 	__u64 millis;	/* CLOCK_MONOTONIC, the unit of the kernel's timestamps */
 	struct weir_list_clock lists;
+
+	/* Of the packet at hand. The verifier takes what it reads from a map for unknown, and else would follow all that comes after
+	 * for each value that there could be.
+	 */
+	struct weir_options options;
+	__u32 next;   /* option */
+	__u32 reason; /* enum weir_reason */
+	__u64 reserved[4];
+
 	struct weir_count counts[WEIR_CLASS_LEN][WEIR_VERDICT_LEN][WEIR_REASON_LEN];
 };
 
@@ -300,7 +320,7 @@ struct weir_info {
 };
 
 _Static_assert(sizeof(struct weir_control) == 96, "ABI");
-_Static_assert(sizeof(struct weir_cpu) == 192 + 16 * WEIR_CLASS_LEN * WEIR_VERDICT_LEN * WEIR_REASON_LEN, "ABI");
+_Static_assert(sizeof(struct weir_cpu) == 256 + 16 * WEIR_CLASS_LEN * WEIR_VERDICT_LEN * WEIR_REASON_LEN, "ABI");
 _Static_assert(sizeof(struct weir_cpu) % 64 == 0, "CPUs share no cache line");
 _Static_assert(sizeof(struct weir_budgets) == 72 * WEIR_CLASS_LEN + 32, "ABI");
 _Static_assert(sizeof(struct weir_spoofing) == 64, "ABI");

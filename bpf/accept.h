@@ -82,9 +82,9 @@ enum arrival {
 	ARRIVAL_REPEATS, /* a handshake that the kernel began itself */
 };
 
-static __always_inline bool open_connection(struct __sk_buff *skb, struct bpf_sock *listener, const struct tcp_options *o,
-					    __u32 options, __u32 offer)
+static __always_inline bool open_connection(struct __sk_buff *skb, const struct weir_cpu *cpu, struct bpf_sock *listener, __u32 options)
 {
+	const struct weir_options *o = &cpu->options;
 	__u32 wscale = options >> COOKIE_WSCALE_SHIFT & 0xf;
 	struct bpf_tcp_req_attrs attrs = {
 		.mss = options,
@@ -100,7 +100,7 @@ static __always_inline bool open_connection(struct __sk_buff *skb, struct bpf_so
 	if (wscale != COOKIE_NO_WSCALE) {
 		attrs.wscale_ok = 1;
 		attrs.snd_wscale = wscale;
-		attrs.rcv_wscale = offer & WEIR_OFFER_WSCALE;
+		attrs.rcv_wscale = cpu->offer & WEIR_OFFER_WSCALE;
 	}
 	return !bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs));
 }
@@ -158,11 +158,9 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 					   bool ipv6, __u32 *rcv_nxt)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct frame frame = { .ctx = skb, .skb = true, .ip = offset };
 	void *ip = data + offset;
 	bool old = sk->state != STATE_LISTEN;
 	struct cookie_flow flow = {};
-	struct tcp_options o;
 	struct handshake *h;
 	struct tcphdr *tcp;
 	__s32 options;
@@ -176,9 +174,9 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 		return ARRIVAL_PASS;
 	if (old ? !in_the_way(sk, tcp, rcv_nxt) : !!bpf_skc_to_mptcp_sock(sk))
 		return ARRIVAL_PASS;
-	parse_options(frame, ipv6, tcp, end, words, &o);
-	segment_flow(ip, ipv6, bpf_ntohl(tcp->seq) - 1, &flow);
-	options = segment_cookie(cpu, tcp, &o, &flow);
+	parse_options(cpu, data, end, tcp, words);
+	segment_flow(ip, tcp, ipv6, bpf_ntohl(tcp->seq) - 1, &flow);
+	options = segment_cookie(cpu, tcp, &flow);
 	tuple = tuple_hash(&flow);
 	h = handshake_of(tuple);
 	if (!h)
@@ -205,7 +203,7 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 		cpu->cookies.late++;
 		return ARRIVAL_DROP;
 	}
-	if (!open_connection(skb, sk, &o, options, cpu->offer)) {
+	if (!open_connection(skb, cpu, sk, options)) {
 		cpu->cookies.refused++;
 		return ARRIVAL_DROP;
 	}

@@ -59,7 +59,7 @@ static __always_inline void swap_macs(struct ethhdr *eth)
 }
 
 /* What both sides support, of what the client offered. Both directions' MSS is bound by this interface's MTU. */
-static __always_inline __u32 agreed_options(struct tcp_options *o, __u32 offer, __u32 longest, bool ipv6)
+static __always_inline __u32 agreed_options(struct weir_options *o, __u32 offer, __u32 longest, bool ipv6)
 {
 	__u32 least = ipv6 ? IPV6_LEAST_MSS : IPV4_LEAST_MSS;
 	__u32 mss = o->mss ? o->mss : least;
@@ -92,7 +92,7 @@ static __always_inline void put(struct options_writer *w, __u32 word)
 }
 
 /* Writes the options and returns their sum. */
-static __always_inline __u64 write_options(struct tcphdr *tcp, void *end, __u32 words, const struct tcp_options *o,
+static __always_inline __u64 write_options(struct tcphdr *tcp, void *end, __u32 words, const struct weir_options *o,
 					   __u32 offer, __u32 longest, __u32 tsval)
 {
 	struct options_writer w = { .words = (void *)(tcp + 1), .end = end };
@@ -188,19 +188,16 @@ enum answer {
 	ANSWER_NONE,   /* can't be had; nothing was changed */
 	ANSWER_SENT,   /* the frame must be transmitted */
 	ANSWER_NOBODY, /* nobody listens; nothing was changed */
+	ANSWER_SPARED, /* nothing speaks for a challenge */
 };
 
-/* Answers a SYN whose IP header is at an offset, if there is a listener for it. Returns an enum answer. A global function: the
- * verifier looks at it once, not once for each way that leads to it.
- */
-__noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
+/* Answers a SYN whose IP header is at an offset, if there is a listener for it. */
+static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset, bool ipv6, __u64 key)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct frame frame = { .ctx = ctx, .ip = offset };
-	void *ip = data + offset;
+	void *ip, *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 words, options, longest, headers = ipv6 ? 60 : 40;
+	struct weir_options *o = &cpu->options;
 	struct cookie_flow flow = {};
-	struct tcp_options o;
 	struct tcphdr *tcp;
 	enum taker taker;
 	struct cookie k;
@@ -208,8 +205,10 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	__s64 isn;
 	__u64 sum;
 
-	if (!cpu || offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac) || cpu->mtu <= headers)
+	if (offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac) || cpu->mtu <= headers)
 		return ANSWER_NONE;
+	asm volatile("" : "+r"(offset)); /* the one that was just bounded */
+	ip = data + offset;
 	tcp = plain_segment(ip, end, ipv6, &words);
 	if (!tcp || tcp->rst || tcp->fin)
 		return ANSWER_NONE;
@@ -220,19 +219,19 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	if (taker == TAKER_KERNEL && may_have_sockets(key) && socket_state(ctx, ip, end, ipv6) != STATE_LISTEN)
 		return ANSWER_NONE;
 	longest = cpu->mtu - headers;
-	parse_options(frame, ipv6, tcp, end, words, &o);
+	parse_options(cpu, data, end, tcp, words);
 	words = words_again(tcp);
-	options = agreed_options(&o, cpu->offer, longest, ipv6);
+	options = agreed_options(o, cpu->offer, longest, ipv6);
 	if (taker == TAKER_KERNEL) {
-		kernel_options(&o);
+		kernel_options(o);
 		isn = kernel_isn(ip, end, ipv6, options & 0xffff);
 		if (isn < 0)
 			return ANSWER_NONE;
 		k.isn = isn;
-		k.tsval = kernel_tsval(cpu->millis, &o);
+		k.tsval = kernel_tsval(cpu->millis, o);
 	} else {
-		segment_flow(ip, ipv6, bpf_ntohl(tcp->seq), &flow);
-		k = cookie_make(&flow, options, o.timestamps, cpu->epoch, secret0, secret1);
+		segment_flow(ip, tcp, ipv6, bpf_ntohl(tcp->seq), &flow);
+		k = cookie_make(&flow, options, o->timestamps, cpu->epoch, secret0, secret1);
 	}
 	size = end - data;
 	excess = end - ((void *)(tcp + 1) + words * 4);
@@ -241,7 +240,7 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	sum = ipv6 ? write_ipv6(ip, words) : write_ipv4(ip, words);
 	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(struct tcphdr) + words * 4);
 	sum += write_tcp(tcp, words, k.isn);
-	sum += write_options(tcp, end, words, &o, cpu->offer, longest, k.tsval);
+	sum += write_options(tcp, end, words, o, cpu->offer, longest, k.tsval);
 	tcp->check = fold_sum(sum);
 
 	/* Data in a SYN is for TCP Fast Open; it will be sent again. */
@@ -251,6 +250,26 @@ __noinline int answer_syn(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 
 	if (excess > 0)
 		bpf_xdp_adjust_tail(ctx, -(int)excess); /* or the rest stays as padding, which does no harm */
 	return ANSWER_SENT;
+}
+
+#define ANSWER_SHIFT 8
+
+/* Answers a SYN if something speaks for it. Returns an enum answer above an enum weir_reason. A global function: the verifier looks
+ * at it once, not once for each way that leads to it.
+ */
+__noinline int challenge_syn(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
+{
+	enum answer answer;
+
+	if (!cpu)
+		return ANSWER_NONE << ANSWER_SHIFT;
+	cpu->reason = suspect(cpu, key);
+	asm volatile("" ::: "memory");
+	if (cpu->reason == WEIR_REASON_NONE && cpu->wary)
+		return ANSWER_SPARED << ANSWER_SHIFT;
+	answer = answer_syn(ctx, cpu, offset, ipv6, key);
+	asm volatile("" ::: "memory");
+	return answer << ANSWER_SHIFT | cpu->reason;
 }
 
 /* Tells whether netfilter redirects a segment that no connection here takes. ctx is of tc if skb, else of XDP. */
@@ -271,9 +290,9 @@ static __noinline bool xdp_redirected(struct xdp_md *ctx, void *ip, void *end, b
 }
 
 /* The options of a valid cookie, or -1. */
-static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const struct tcphdr *tcp, const struct tcp_options *o,
-					    const struct cookie_flow *flow)
+static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const struct tcphdr *tcp, const struct cookie_flow *flow)
 {
+	const struct weir_options *o = &cpu->options;
 	struct cookie k = { .isn = bpf_ntohl(tcp->ack_seq) - 1, .tsval = bpf_ntohl(o->tsecr) };
 
 	return cookie_check(flow, k, o->timestamps, cpu->epoch, cpu->other_epoch, secret0, secret1);
@@ -288,10 +307,8 @@ static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const st
 __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct frame frame = { .ctx = ctx, .ip = offset };
 	void *ip = data + offset;
 	struct cookie_flow flow = {};
-	struct tcp_options o;
 	struct handshake *h;
 	enum taker taker;
 	struct tcphdr *tcp;
@@ -313,10 +330,10 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 		return xdp_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 	if (taker == TAKER_NOBODY || state != STATE_LISTEN)
 		return WEIR_REASON_NONE;
-	segment_flow(ip, ipv6, bpf_ntohl(tcp->seq) - 1, &flow);
+	segment_flow(ip, tcp, ipv6, bpf_ntohl(tcp->seq) - 1, &flow);
 	if (taker == TAKER_LISTENER) {
-		parse_options(frame, ipv6, tcp, end, words, &o);
-		valid = segment_cookie(cpu, tcp, &o, &flow) >= 0;
+		parse_options(cpu, data, end, tcp, words);
+		valid = segment_cookie(cpu, tcp, &flow) >= 0;
 	}
 	tuple = tuple_hash(&flow);
 	h = handshake_of(tuple);

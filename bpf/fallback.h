@@ -59,7 +59,7 @@ static __noinline bool want_fallback(struct bpf_sock *sk, bool ipv6)
 }
 
 /* Leaves what the kernel can read back from its own cookies: without timestamps nothing but the MSS. */
-static __always_inline void kernel_options(struct tcp_options *o)
+static __always_inline void kernel_options(struct weir_options *o)
 {
 	if (!o->timestamps) {
 		o->sack = false;
@@ -68,7 +68,7 @@ static __always_inline void kernel_options(struct tcp_options *o)
 }
 
 /* Not ahead of the kernel's clock: a client takes what comes with an older timestamp for old (RFC 7323 section 5). */
-static __always_inline __u32 kernel_tsval(__u32 millis, const struct tcp_options *o)
+static __always_inline __u32 kernel_tsval(__u32 millis, const struct weir_options *o)
 {
 	__u32 low = o->wscale | (o->sack ? KERNEL_TSVAL_SACK : 0);
 	__u32 mask = (1 << KERNEL_TSVAL_BITS) - 1;

@@ -5,6 +5,7 @@
 #ifndef WEIR_SEGMENT_H
 #define WEIR_SEGMENT_H
 
+#include "abi.h"
 #include "cookie.h"
 #include "parse.h"
 
@@ -31,15 +32,6 @@ struct ipv4_segment {
 struct ipv6_segment {
 	struct ipv6hdr ip;
 	struct tcphdr tcp;
-};
-
-struct tcp_options {
-	__u32 mss;    /* 0: none */
-	__u32 wscale; /* COOKIE_NO_WSCALE: none */
-	__u32 sack;
-	__u32 timestamps;
-	__be32 tsval;
-	__be32 tsecr;
 };
 
 /* The TCP header behind a plain IP header that it shares one datagram with, or NULL. The options are within the datagram
@@ -72,11 +64,10 @@ static __always_inline struct tcphdr *plain_segment(void *ip, void *end, bool ip
 }
 
 /* Who sent it, as a cookie sees it. isn is the client's. */
-static __always_inline void segment_flow(const void *ip, bool ipv6, __u32 isn, struct cookie_flow *f)
+static __always_inline void segment_flow(const void *ip, const struct tcphdr *tcp, bool ipv6, __u32 isn, struct cookie_flow *f)
 {
 	const struct ipv4_segment *v4 = ip;
 	const struct ipv6_segment *v6 = ip;
-	const struct tcphdr *tcp = ipv6 ? &v6->tcp : &v4->tcp;
 
 	f->ipv6 = ipv6;
 	if (ipv6) {
@@ -91,10 +82,10 @@ static __always_inline void segment_flow(const void *ip, bool ipv6, __u32 isn, s
 	f->ports_isn = tcp->source | (__u32)tcp->dest << 16 | (__u64)isn << 32;
 }
 
-/* Reads options in any order, from where to where in the frame. State is behind pointers, so that the verifier, which sees a
- * global function once, doesn't follow each row of options that there could be.
+/* Reads options in any order, from where to where in the frame. Both pointers lead to a map: what is there the verifier doesn't
+ * follow, as it would for each row of options that there could be.
  */
-static __always_inline int read_options(const void *data, const void *end, volatile __u32 *next, __u32 stop, struct tcp_options *o)
+static __always_inline void read_options(const void *data, const void *end, volatile __u32 *next, __u32 stop, struct weir_options *o)
 {
 	for (int i = 0; i < 4 * MAX_OPTION_WORDS; i++) {
 		__u32 at = *next; /* in a register the verifier would follow its every value */
@@ -133,29 +124,6 @@ static __always_inline int read_options(const void *data, const void *end, volat
 			break;
 		}
 	}
-	return 0;
-}
-
-/* Where a segment is, for helpers. */
-struct frame {
-	void *ctx; /* struct xdp_md or struct __sk_buff */
-	bool skb;
-	__u32 ip; /* offset of the IP header */
-};
-
-/* The two programs' own. */
-__noinline int read_options_xdp(struct xdp_md *ctx, __u32 at, __u32 stop, struct tcp_options *o)
-{
-	volatile __u32 next = at;
-
-	return o ? read_options((void *)(long)ctx->data, (void *)(long)ctx->data_end, &next, stop, o) : 0;
-}
-
-__noinline int read_options_skb(struct __sk_buff *ctx, __u32 at, __u32 stop, struct tcp_options *o)
-{
-	volatile __u32 next = at;
-
-	return o ? read_options((void *)(long)ctx->data, (void *)(long)ctx->data_end, &next, stop, o) : 0;
 }
 
 /* The number of option words, read anew, so that the verifier forgets which one led here: it would go through the rest for
@@ -170,32 +138,28 @@ static __always_inline __u32 words_again(const struct tcphdr *tcp)
 	return words > MAX_OPTION_WORDS ? 0 : words;
 }
 
-/* The rows that Linux, Windows and Apple's systems send come first: an attacker who chooses another one pays for nothing but our time. */
-static __always_inline void parse_options(struct frame f, bool ipv6, const struct tcphdr *tcp, void *end, __u32 words,
-					  struct tcp_options *o)
+/* Reads the rows that Linux, Windows and Apple's systems send, or returns false. */
+static __always_inline bool common_options(const __u32 *w, const void *end, __u32 words, struct weir_options *o)
 {
-	const __u32 *w = (const void *)(tcp + 1);
-	__u32 at;
-
-	*o = (struct tcp_options){ .wscale = COOKIE_NO_WSCALE };
+	*o = (struct weir_options){ .wscale = COOKIE_NO_WSCALE };
 	if (words == 0)
-		return;
-	if (words == 3 && (void *)(w + 3) <= end) {
+		return true;
+	if (words == 3 && (const void *)(w + 3) <= end) {
 		if (w[0] == OPTION_NOP_NOP_TIMESTAMPS) {
 			o->timestamps = true;
 			o->tsval = w[1];
 			o->tsecr = w[2];
-			return;
+			return true;
 		}
 		if ((w[0] & 0xffff) == OPTION_MSS && (w[1] & 0xffffff) == OPTION_NOP_WSCALE && w[2] == OPTION_NOP_NOP_SACK &&
 		    w[1] >> 24 <= 14) {
 			o->mss = bpf_ntohs(w[0] >> 16);
 			o->wscale = w[1] >> 24;
 			o->sack = true;
-			return;
+			return true;
 		}
 	}
-	if (words == 5 && (void *)(w + 5) <= end && (w[0] & 0xffff) == OPTION_MSS && w[1] == OPTION_SACK_TIMESTAMPS &&
+	if (words == 5 && (const void *)(w + 5) <= end && (w[0] & 0xffff) == OPTION_MSS && w[1] == OPTION_SACK_TIMESTAMPS &&
 	    (w[4] & 0xffffff) == OPTION_NOP_WSCALE && w[4] >> 24 <= 14) {
 		o->mss = bpf_ntohs(w[0] >> 16);
 		o->sack = true;
@@ -203,9 +167,9 @@ static __always_inline void parse_options(struct frame f, bool ipv6, const struc
 		o->tsval = w[2];
 		o->tsecr = w[3];
 		o->wscale = w[4] >> 24;
-		return;
+		return true;
 	}
-	if (words == 6 && (void *)(w + 6) <= end && (w[0] & 0xffff) == OPTION_MSS && (w[1] & 0xffffff) == OPTION_NOP_WSCALE &&
+	if (words == 6 && (const void *)(w + 6) <= end && (w[0] & 0xffff) == OPTION_MSS && (w[1] & 0xffffff) == OPTION_NOP_WSCALE &&
 	    w[1] >> 24 <= 14 && w[2] == OPTION_NOP_NOP_TIMESTAMPS && w[5] == OPTION_SACK_END) {
 		o->mss = bpf_ntohs(w[0] >> 16);
 		o->wscale = w[1] >> 24;
@@ -213,13 +177,24 @@ static __always_inline void parse_options(struct frame f, bool ipv6, const struc
 		o->tsval = w[3];
 		o->tsecr = w[4];
 		o->sack = true;
-		return;
+		return true;
 	}
-	at = f.ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment));
-	if (f.skb)
-		read_options_skb(f.ctx, at, at + words * 4, o);
-	else
-		read_options_xdp(f.ctx, at, at + words * 4, o);
+	return false;
+}
+
+/* Reads a plain segment's options. An attacker who chooses a row that nobody sends pays for nothing but our time. */
+static __always_inline void parse_options(struct weir_cpu *cpu, const void *data, const void *end, const struct tcphdr *tcp, __u32 words)
+{
+	const struct weir_options *o = &cpu->options;
+	const void *first = tcp + 1;
+	long at = first - data;
+
+	asm volatile("" : "+r"(at)); /* or clang subtracts 32 bits of pointers, which the verifier refuses */
+	if (!common_options(first, end, words, &cpu->options)) {
+		cpu->next = at;
+		read_options(data, end, &cpu->next, at + words * 4, &cpu->options);
+	}
+	asm volatile("" : : "r"(o) : "memory"); /* from here on they are read from memory */
 }
 
 #endif

@@ -108,7 +108,7 @@ static __always_inline void challenge_on(struct weir_cpu *cpu, struct weir_spoof
 /* Judges a SYN that its source may send: an enum weir_reason that speaks for a challenge, or WEIR_REASON_NONE. Under always
  * it tells only whether a flood goes on.
  */
-__noinline int suspect(struct weir_cpu *cpu, __u64 key)
+static __always_inline int suspect(struct weir_cpu *cpu, __u64 key)
 {
 	struct weir_spoofing *state;
 	struct weir_source *way;
@@ -120,7 +120,7 @@ __noinline int suspect(struct weir_cpu *cpu, __u64 key)
 
 	ctl = bpf_map_lookup_elem(&control, &zero);
 	state = bpf_map_lookup_elem(&spoofing, &zero);
-	if (!cpu || !ctl || !state)
+	if (!ctl || !state)
 		return WEIR_REASON_NONE;
 	now_ns = cpu->now << WEIR_TICK_SHIFT;
 	rate = ctl->unverified;

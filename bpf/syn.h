@@ -67,26 +67,10 @@ static __always_inline struct outcome limit_syn(const struct weir_cpu *cpu, __u6
 	return o;
 }
 
-/* A SYN that is answered by a cookie is charged to nobody: its source may be anybody's. */
-static __always_inline struct outcome challenge_syn(struct xdp_md *ctx, struct weir_cpu *cpu, const struct packet *p, int reason)
-{
-	struct outcome o = pass(WEIR_CLASS_SYN, reason);
-
-	switch (answer_syn(ctx, cpu, p->ip, p->ipv6, p->key)) {
-	case ANSWER_SENT:
-		o.verdict = WEIR_VERDICT_TX;
-		return o;
-	case ANSWER_NOBODY: /* to a port that nobody listens on */
-		if (reason == WEIR_REASON_UNVERIFIED)
-			return hold_back(cpu, WEIR_CLASS_SYN, reason);
-	}
-	return limit_syn(cpu, p->key, p->ipv6);
-}
-
 static __always_inline struct outcome judge_syn(struct xdp_md *ctx, struct weir_cpu *cpu, const struct packet *p)
 {
 	struct outcome o = pass(WEIR_CLASS_SYN, WEIR_REASON_NONE);
-	int reason;
+	int code, reason;
 
 	if (at_cap(cpu, p->key)) /* who may have no further connection needs no SYN */
 		return hold_back(cpu, WEIR_CLASS_SYN, WEIR_REASON_CONNECTIONS);
@@ -97,10 +81,20 @@ static __always_inline struct outcome judge_syn(struct xdp_md *ctx, struct weir_
 		if (o.verdict != WEIR_VERDICT_PASS)
 			return o;
 	}
-	reason = suspect(cpu, p->key);
-	if (reason == WEIR_REASON_NONE && cpu->wary)
+	code = challenge_syn(ctx, cpu, p->ip, p->ipv6, p->key);
+	reason = code & ((1 << ANSWER_SHIFT) - 1);
+	switch (code >> ANSWER_SHIFT) {
+	case ANSWER_SENT: /* charged to nobody: its source may be anybody's */
+		o.verdict = WEIR_VERDICT_TX;
+		o.reason = reason;
 		return o;
-	return challenge_syn(ctx, cpu, p, reason);
+	case ANSWER_SPARED:
+		return o;
+	case ANSWER_NOBODY: /* to a port that nobody listens on */
+		if (reason == WEIR_REASON_UNVERIFIED)
+			return hold_back(cpu, WEIR_CLASS_SYN, reason);
+	}
+	return limit_syn(cpu, p->key, p->ipv6);
 }
 
 #endif

@@ -113,7 +113,19 @@ type bpfWeirCpu struct {
 		Held      uint64
 		Near      [2][2]uint64
 	}
-	Counts [8][4][14]struct {
+	Options struct {
+		_          structs.HostLayout
+		Mss        uint32
+		Wscale     uint32
+		Sack       uint32
+		Timestamps uint32
+		Tsval      uint32
+		Tsecr      uint32
+	}
+	Next     uint32
+	Reason   uint32
+	Reserved [4]uint64
+	Counts   [8][4][14]struct {
 		_       structs.HostLayout
 		Packets uint64
 		Bytes   uint64

@@ -132,7 +132,7 @@ func attachedTo(l link.Link, ifindex int) (bool, error) {
 
 const (
 	cookiesOffset = 64
-	countsOffset  = 192
+	countsOffset  = 256
 	cpuBytes      = countsOffset + 16*int(NumClasses)*int(NumVerdicts)*int(NumReasons)
 )
 
