@@ -263,7 +263,7 @@ static __always_inline enum arrival accept_ack(struct __sk_buff *skb, struct wei
 	tcp = plain_segment(c.pos, c.end, ipv6, &words);
 	if (!tcp || !tcp->ack || tcp->syn || tcp->rst)
 		return ARRIVAL_PASS;
-	segment_tuple(c.pos, ipv6, &tuple);
+	segment_tuple(c.pos, tcp, ipv6, &tuple);
 	sk = find_socket(skb, &tuple, ipv6);
 	if (!sk)
 		return ARRIVAL_PASS;

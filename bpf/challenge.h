@@ -167,15 +167,13 @@ static __always_inline __u64 write_ipv6(struct ipv6hdr *ip, __u32 words)
 }
 
 /* The state of the socket that a segment is for, 0 if there is none. */
-static __noinline int socket_state(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+static __always_inline int socket_state(struct xdp_md *ctx, const void *ip, const struct tcphdr *tcp, bool ipv6)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *sk;
 	int state;
 
-	if (ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
-		return 0;
-	segment_tuple(ip, ipv6, &tuple);
+	segment_tuple(ip, tcp, ipv6, &tuple);
 	sk = find_socket(ctx, &tuple, ipv6);
 	if (!sk)
 		return 0;
@@ -198,8 +196,9 @@ static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cp
 	__u32 words, options, longest, headers = ipv6 ? 60 : 40;
 	struct weir_options *o = &cpu->options;
 	struct cookie_flow flow = {};
+	const struct listener *l;
 	struct tcphdr *tcp;
-	enum taker taker;
+	__u32 taker;
 	struct cookie k;
 	long size, excess;
 	__s64 isn;
@@ -212,11 +211,14 @@ static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cp
 	tcp = plain_segment(ip, end, ipv6, &words);
 	if (!tcp || tcp->rst || tcp->fin)
 		return ANSWER_NONE;
-	taker = taker_of(ctx, cpu, ip, end, ipv6);
+	l = listener_of(ctx, cpu, ip, tcp, end, ipv6);
+	if (!l)
+		return ANSWER_NONE;
+	taker = l->taker;
 	if (taker != TAKER_LISTENER && (taker != TAKER_KERNEL || !cpu->fallback))
 		return taker == TAKER_NOBODY ? ANSWER_NOBODY : ANSWER_NONE;
 	/* tc ends no old socket that is in the way of the kernel's cookies: the kernel has to see such SYNs itself. */
-	if (taker == TAKER_KERNEL && may_have_sockets(key) && socket_state(ctx, ip, end, ipv6) != STATE_LISTEN)
+	if (taker == TAKER_KERNEL && may_have_sockets(key) && socket_state(ctx, ip, tcp, ipv6) != STATE_LISTEN)
 		return ANSWER_NONE;
 	longest = cpu->mtu - headers;
 	parse_options(cpu, data, end, tcp, words);
@@ -279,7 +281,7 @@ static __always_inline bool is_redirected(void *ctx, bool skb, void *ip, void *e
 
 	if (ip + (ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment)) > end)
 		return false;
-	segment_tuple(ip, ipv6, &tuple);
+	segment_tuple(ip, ip + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)), ipv6, &tuple);
 	return is_tracked(ctx, skb, &tuple, ipv6);
 }
 
@@ -309,12 +311,12 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	void *ip = data + offset;
 	struct cookie_flow flow = {};
+	const struct listener *l;
 	struct handshake *h;
-	enum taker taker;
 	struct tcphdr *tcp;
 	bool proves, valid = false;
+	__u32 words, taker;
 	__u64 tuple;
-	__u32 words;
 	int state;
 
 	if (!cpu || offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac))
@@ -322,12 +324,13 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 	tcp = plain_segment(ip, end, ipv6, &words);
 	if (!tcp)
 		return WEIR_REASON_NONE;
-	taker = taker_of(ctx, cpu, ip, end, ipv6);
-	if (taker == TAKER_OTHER)
+	l = listener_of(ctx, cpu, ip, tcp, end, ipv6);
+	if (!l || l->taker == TAKER_OTHER)
 		return WEIR_REASON_NONE;
-	state = socket_state(ctx, ip, end, ipv6);
+	taker = l->taker;
+	state = socket_state(ctx, ip, tcp, ipv6);
 	if (taker == TAKER_NOBODY && !state)
-		return xdp_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
+		return is_tracking() && xdp_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 	if (taker == TAKER_NOBODY || state != STATE_LISTEN)
 		return WEIR_REASON_NONE;
 	segment_flow(ip, tcp, ipv6, bpf_ntohl(tcp->seq) - 1, &flow);
@@ -341,8 +344,8 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 		return valid ? ACK_PROVEN : WEIR_REASON_COOKIE;
 	if (recent(h, tuple, h->proven, cpu->jiffy))
 		return ACK_PROVEN; /* data behind the ACK */
-	if (!valid && !kernel_cookie(ip, end, ipv6))
-		return xdp_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
+	if (!valid && !(l->overflowed && kernel_cookie(ip, end, ipv6)))
+		return is_tracking() && xdp_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 	if (!valid)
 		cpu->cookies.kernel++;
 	proves = valid || taker == TAKER_KERNEL; /* the kernel's cookies to others may be from before the challenge */

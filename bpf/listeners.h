@@ -16,7 +16,27 @@
 #define STATE_NEW_SYN_RECV 12
 #define LISTENERS 256
 
+#define OVERFLOW_JIFFIES 120000
+#define LATE_JIFFIES	 1000 /* the mark is renewed by others meanwhile */
+
 struct mptcp_sock;
+
+/* Of the kernel: when a listener, or a group of them by SO_REUSEPORT, overflowed. */
+struct sock_reuseport {
+	unsigned int synq_overflow_ts;
+} __attribute__((preserve_access_index));
+
+struct sock___group {
+	struct sock_reuseport *sk_reuseport_cb;
+} __attribute__((preserve_access_index));
+
+struct tcp_options_received {
+	int ts_recent_stamp;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock___overflow {
+	struct tcp_options_received rx_opt;
+} __attribute__((preserve_access_index));
 
 /* Set by the loader: whether tc takes requests for a listener, so that our own cookies can be used. */
 const volatile bool can_accept;
@@ -33,7 +53,8 @@ struct listener {
 	__u64 address[2];
 	__u64 jiffy;
 	__u32 port; /* and the family */
-	__u32 taker;
+	__u16 taker;
+	__u16 overflowed; /* bool: the kernel may have answered its SYNs by cookies of its own */
 };
 
 struct {
@@ -44,22 +65,19 @@ struct {
 } listeners SEC(".maps");
 
 /* The segment's tuple, for look-ups. */
-static __always_inline void segment_tuple(const void *ip, bool ipv6, struct bpf_sock_tuple *t)
+static __always_inline void segment_tuple(const void *ip, const struct tcphdr *tcp, bool ipv6, struct bpf_sock_tuple *t)
 {
-	const struct ipv4_segment *v4 = ip;
-	const struct ipv6_segment *v6 = ip;
-
 	if (ipv6) {
-		__builtin_memcpy(t->ipv6.saddr, &v6->ip.saddr, 16);
-		__builtin_memcpy(t->ipv6.daddr, &v6->ip.daddr, 16);
-		t->ipv6.sport = v6->tcp.source;
-		t->ipv6.dport = v6->tcp.dest;
+		__builtin_memcpy(t->ipv6.saddr, &((const struct ipv6hdr *)ip)->saddr, 16);
+		__builtin_memcpy(t->ipv6.daddr, &((const struct ipv6hdr *)ip)->daddr, 16);
+		t->ipv6.sport = tcp->source;
+		t->ipv6.dport = tcp->dest;
 		return;
 	}
-	t->ipv4.saddr = v4->ip.saddr;
-	t->ipv4.daddr = v4->ip.daddr;
-	t->ipv4.sport = v4->tcp.source;
-	t->ipv4.dport = v4->tcp.dest;
+	t->ipv4.saddr = ((const struct iphdr *)ip)->saddr;
+	t->ipv4.daddr = ((const struct iphdr *)ip)->daddr;
+	t->ipv4.sport = tcp->source;
+	t->ipv4.dport = tcp->dest;
 }
 
 /* A router must not answer for the hosts behind it, whatever listens here on any address. Without forwarding the kernel
@@ -92,11 +110,11 @@ static __always_inline struct bpf_sock *find_socket(void *ctx, struct bpf_sock_t
 }
 
 /* In a scope of its own: together with is_local's the stack would not do. */
-static __always_inline struct bpf_sock *find_listener(struct xdp_md *ctx, const void *ip, bool ipv6)
+static __always_inline struct bpf_sock *find_listener(struct xdp_md *ctx, const void *ip, const struct tcphdr *tcp, bool ipv6)
 {
 	struct bpf_sock_tuple tuple = {};
 
-	segment_tuple(ip, ipv6, &tuple);
+	segment_tuple(ip, tcp, ipv6, &tuple);
 	if (ipv6) /* no connection has port 0: only a listener can be found */
 		tuple.ipv6.sport = 0;
 	else
@@ -104,7 +122,23 @@ static __always_inline struct bpf_sock *find_listener(struct xdp_md *ctx, const 
 	return find_socket(ctx, &tuple, ipv6);
 }
 
-static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+/* Tells whether the kernel would look at a cookie of its own (tcp_synq_no_recent_overflow of net/tcp.h): it has had to make some in the
+ * last two minutes. How many jiffies these are isn't known here; at 1000 a second as many as can be.
+ */
+static __always_inline bool has_overflowed(struct bpf_sock *listener)
+{
+	struct tcp_sock___overflow *tp = (void *)bpf_skc_to_tcp_sock(listener);
+	struct sock_reuseport *group;
+	__u32 last, now = bpf_jiffies64();
+
+	if (!tp)
+		return true;
+	group = ((struct sock___group *)tp)->sk_reuseport_cb;
+	last = group ? group->synq_overflow_ts : tp->rx_opt.ts_recent_stamp;
+	return now - last + LATE_JIFFIES <= OVERFLOW_JIFFIES + LATE_JIFFIES;
+}
+
+static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *end, bool ipv6, struct listener *l)
 {
 	const struct ipv4_segment *v4 = ip;
 	const struct ipv6_segment *v6 = ip;
@@ -115,9 +149,10 @@ static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *en
 		return TAKER_OTHER;
 	if (ipv6 ? !is_local(ctx, &v6->ip.saddr, &v6->ip.daddr, true) : !is_local(ctx, &v4->ip.saddr, &v4->ip.daddr, false))
 		return TAKER_OTHER;
-	sk = find_listener(ctx, ip, ipv6);
+	sk = find_listener(ctx, ip, ipv6 ? &v6->tcp : &v4->tcp, ipv6);
 	if (!sk)
 		return TAKER_NOBODY;
+	l->overflowed = has_overflowed(sk);
 	if (sk->state == STATE_LISTEN)
 		taker = !can_accept || bpf_skc_to_mptcp_sock(sk) ? TAKER_KERNEL : TAKER_LISTENER;
 	if (taker == TAKER_KERNEL && !want_fallback(sk, ipv6))
@@ -126,7 +161,9 @@ static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *en
 	return taker;
 }
 
-static __always_inline enum taker taker_of(struct xdp_md *ctx, const struct weir_cpu *cpu, void *ip, void *end, bool ipv6)
+/* What is known of the listener that a segment is for, or NULL. */
+static __always_inline struct listener *listener_of(struct xdp_md *ctx, const struct weir_cpu *cpu, void *ip, const struct tcphdr *tcp,
+						    void *end, bool ipv6)
 {
 	const struct ipv4_segment *v4 = ip;
 	const struct ipv6_segment *v6 = ip;
@@ -139,23 +176,23 @@ static __always_inline enum taker taker_of(struct xdp_md *ctx, const struct weir
 
 		address[0] = a[0] | (__u64)a[1] << 32;
 		address[1] = a[2] | (__u64)a[3] << 32;
-		port = v6->tcp.dest | FAMILY_IPV6 << 16;
+		port = tcp->dest | FAMILY_IPV6 << 16;
 	} else {
 		address[0] = v4->ip.daddr;
-		port = v4->tcp.dest | FAMILY_IPV4 << 16;
+		port = tcp->dest | FAMILY_IPV4 << 16;
 	}
 	index = (((address[0] ^ address[1]) + port) * 0x9e3779b97f4a7c15ULL >> 32) % LISTENERS;
 	l = bpf_map_lookup_elem(&listeners, &index);
 	if (!l)
-		return TAKER_OTHER;
+		return NULL;
 	if (l->jiffy != cpu->jiffy || l->port != port || l->address[0] != address[0] || l->address[1] != address[1]) {
-		l->taker = ask_listener(ctx, ip, end, ipv6);
+		l->taker = ask_listener(ctx, ip, end, ipv6, l);
 		l->jiffy = cpu->jiffy;
 		l->port = port;
 		l->address[0] = address[0];
 		l->address[1] = address[1];
 	}
-	return l->taker;
+	return l;
 }
 
 #endif

@@ -27,11 +27,12 @@ type bpfHandshake struct {
 }
 
 type bpfListener struct {
-	_       structs.HostLayout
-	Address [2]uint64
-	Jiffy   uint64
-	Port    uint32
-	Taker   uint32
+	_          structs.HostLayout
+	Address    [2]uint64
+	Jiffy      uint64
+	Port       uint32
+	Taker      uint16
+	Overflowed uint16
 }
 
 type bpfLocal struct {
