@@ -152,11 +152,11 @@ static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *en
 	sk = find_listener(ctx, ip, ipv6 ? &v6->tcp : &v4->tcp, ipv6);
 	if (!sk)
 		return TAKER_NOBODY;
-	l->overflowed = has_overflowed(sk);
 	if (sk->state == STATE_LISTEN)
 		taker = !can_accept || bpf_skc_to_mptcp_sock(sk) ? TAKER_KERNEL : TAKER_LISTENER;
 	if (taker == TAKER_KERNEL && !want_fallback(sk, ipv6))
 		taker = TAKER_OTHER;
+	l->overflowed = taker == TAKER_KERNEL || has_overflowed(sk);
 	bpf_sk_release(sk);
 	return taker;
 }
