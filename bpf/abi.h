@@ -170,6 +170,13 @@ struct weir_control {
 	struct weir_rate unverified; /* a total: what all sources without a handshake may send before auto challenges */
 };
 
+/* What is known of the sockets that there are. */
+enum weir_peers {
+	WEIR_PEERS_UNKNOWN,
+	WEIR_PEERS_COUNTING,
+	WEIR_PEERS_KNOWN, /* each is counted */
+};
+
 /* What auto has decided: the one entry of the spoofing map, which all CPUs share. The buckets are as in struct weir_total. */
 struct weir_spoofing {
 	__u64 unverified;
@@ -177,7 +184,8 @@ struct weir_spoofing {
 	__u64 until_ns; /* CLOCK_MONOTONIC; auto challenges before it */
 	__u64 since_ns; /* CLOCK_MONOTONIC; when it began the last time */
 	__u64 starts;	/* how often it has begun */
-	__u64 reserved[3];
+	__u64 peers;	/* enum weir_peers; not its own, but as seldom written and read */
+	__u64 reserved[2];
 };
 
 /* The one entry of the fallback map, for all interfaces of a network namespace: whether the kernel's own cookies may be made in XDP,
@@ -286,7 +294,9 @@ struct weir_cpu {
 	struct weir_options options;
 	__u32 next;   /* option */
 	__u32 reason; /* enum weir_reason */
-	__u64 reserved[4];
+
+	__u64 peers_known; /* bool: as of the last jiffy */
+	__u64 reserved[3];
 
 	struct weir_count counts[WEIR_CLASS_LEN][WEIR_VERDICT_LEN][WEIR_REASON_LEN];
 };

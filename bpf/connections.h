@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "control.h"
+#include "peers.h"
 
 /* As many sources as a host has connections, rarely; those beyond aren't held to the cap. */
 #define CONNECTION_SOURCES 65536
@@ -18,20 +18,53 @@ struct {
 	__type(value, __u64);
 } connections SEC(".maps");
 
-/* The source that a socket was counted for: what is counted once is uncounted once, also by a program that comes later. */
+/* The sources that a socket was counted for, or 0: what is counted once is uncounted once, also by a program that comes later. */
+struct counted {
+	__u64 connection;
+	__u64 peer;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, __u64);
+	__type(value, struct counted);
 } counted SEC(".maps");
+
+static __always_inline void count_peer(void *sk, __u64 key)
+{
+	struct counted *mark = bpf_sk_storage_get(&counted, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	__u32 *n = peer_counter(key);
+
+	if (!mark || !n) {
+		set_peers_known(WEIR_PEERS_UNKNOWN);
+		return;
+	}
+	if (mark->peer)
+		return;
+	__sync_fetch_and_add(n, 1);
+	mark->peer = key;
+}
+
+static __always_inline void uncount_peer(void *sk)
+{
+	struct counted *mark = bpf_sk_storage_get(&counted, sk, 0, 0);
+	__u32 *n;
+
+	if (!mark || !mark->peer)
+		return;
+	n = peer_counter(mark->peer);
+	mark->peer = 0;
+	if (n)
+		__sync_fetch_and_add(n, -1);
+}
 
 static __always_inline void count_connection(void *sk, __u64 key)
 {
-	__u64 *mark = bpf_sk_storage_get(&counted, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct counted *mark = bpf_sk_storage_get(&counted, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	__u64 *n, none = 0;
 
-	if (!mark || *mark)
+	if (!mark || mark->connection)
 		return;
 	n = bpf_map_lookup_elem(&connections, &key);
 	if (!n) {
@@ -40,7 +73,7 @@ static __always_inline void count_connection(void *sk, __u64 key)
 	}
 	if (!n)
 		return;
-	*mark = key;
+	mark->connection = key;
 	__sync_fetch_and_add(n, 1);
 }
 
@@ -49,13 +82,13 @@ static __always_inline void count_connection(void *sk, __u64 key)
  */
 static __always_inline __u64 uncount_connection(void *sk)
 {
-	__u64 *mark = bpf_sk_storage_get(&counted, sk, 0, 0);
+	struct counted *mark = bpf_sk_storage_get(&counted, sk, 0, 0);
 	__u64 *n, key;
 
-	if (!mark || !*mark)
+	if (!mark || !mark->connection)
 		return 0;
-	key = *mark;
-	*mark = 0;
+	key = mark->connection;
+	mark->connection = 0;
 	n = bpf_map_lookup_elem(&connections, &key);
 	if (n && (__s64)__sync_fetch_and_add(n, -1) <= 1)
 		bpf_map_delete_elem(&connections, &key);

@@ -131,6 +131,7 @@ static __always_inline bool refresh(struct weir_cpu *cpu)
 	refresh_epoch(cpu, now_ns);
 	refresh_lists(&cpu->lists, now_ns);
 	refresh_fallback(cpu, now_ns);
+	cpu->peers_known = state->peers == WEIR_PEERS_KNOWN;
 	return true;
 }
 

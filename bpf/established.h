@@ -13,6 +13,7 @@
 #include "spoofing.h"
 
 #define STATE_ESTABLISHED 1
+#define STATE_SYN_SENT	  2
 #define STATE_SYN_RECV	  3
 #define STATE_CLOSE	  7
 #define STATES_OPEN	  (1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11) /* ESTABLISHED and those of closing, but TIME_WAIT */
@@ -63,15 +64,21 @@ int BPF_PROG(weir_established, struct sock *sk, int was, int is)
 
 	(void)ctx;
 	if (is == STATE_CLOSE) {
+		uncount_peer(sk);
 		key = uncount_connection(sk);
 		if (key)
 			note_established(key); /* it was real until now, and may have left a socket in TIME_WAIT */
 		return 0;
 	}
-	if (was != STATE_SYN_RECV || is != STATE_ESTABLISHED || sk->__sk_common.skc_net.net->ns.inum != netns)
+	if (!(was == STATE_SYN_RECV && is == STATE_ESTABLISHED) && is != STATE_SYN_SENT)
+		return 0;
+	if (sk->__sk_common.skc_net.net->ns.inum != netns)
 		return 0;
 	key = socket_key(&sk->__sk_common);
 	if (!key)
+		return 0;
+	count_peer(sk, key);
+	if (is == STATE_SYN_SENT)
 		return 0;
 	note_established(key);
 	count_connection(sk, key);
@@ -86,11 +93,16 @@ struct {
 	__type(value, __u64);
 } listening SEC(".maps");
 
+struct bpf_iter_meta {
+	__u64 seq_num;
+} __attribute__((preserve_access_index));
+
 struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
 	struct sock_common *sk_common;
 } __attribute__((preserve_access_index));
 
-/* Notes the clients whose connections were open before the tracepoint was watched, and counts those. The iterator shows listeners
+/* Notes the clients whose connections were open before the tracepoint was watched, and counts those and all others. The iterator shows listeners
  * first: a socket on a port of theirs was opened by a client.
  */
 SEC("iter/tcp")
@@ -101,8 +113,12 @@ int weir_open(struct bpf_iter__tcp *ctx)
 	__u32 word;
 	__u64 *ports, key;
 
-	if (!skc)
+	if (ctx->meta->seq_num == 0)
+		set_peers_known(WEIR_PEERS_COUNTING);
+	if (!skc) { /* the end */
+		end_counting_peers();
 		return 0;
+	}
 	word = skc->skc_num / 64;
 	ports = bpf_map_lookup_elem(&listening, &word);
 	if (!ports)
@@ -111,13 +127,15 @@ int weir_open(struct bpf_iter__tcp *ctx)
 		*ports |= 1ULL << skc->skc_num % 64;
 		return 0;
 	}
-	if (!((STATES_OPEN | 1 << STATE_TIME_WAIT) & 1 << skc->skc_state) || !(*ports & 1ULL << skc->skc_num % 64))
-		return 0;
 	key = socket_key(skc);
 	if (!key)
 		return 0;
-	note_established(key);
 	sk = bpf_skc_to_tcp_sock(skc);
+	if (sk && skc->skc_state != STATE_CLOSE)
+		count_peer(sk, key);
+	if (!((STATES_OPEN | 1 << STATE_TIME_WAIT) & 1 << skc->skc_state) || !(*ports & 1ULL << skc->skc_num % 64))
+		return 0;
+	note_established(key);
 	if (sk)
 		count_connection(sk, key);
 	return 0;

@@ -205,6 +205,9 @@ __noinline int tcp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const 
 	flow_tuple(&f, ipv6, &t);
 	if (!to_this_host(ctx, cpu, &t, ipv6))
 		return WEIR_REASON_NONE;
+	/* Not so for other segments: there the kernel's word counts, lest an open connection be cut. */
+	if (class == WEIR_CLASS_RST && !may_be_peer(cpu, p->key) && !is_tracking())
+		return charge_budget(cpu, class, p->key, ipv6);
 	if (!has_connection(ctx, &t, ipv6))
 		return charge_budget(cpu, class, p->key, ipv6);
 	spare_rest(cpu, ip, end, p, ipv6);

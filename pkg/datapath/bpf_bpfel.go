@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfCounted struct {
+	_          structs.HostLayout
+	Connection uint64
+	Peer       uint64
+}
+
 type bpfFlowSet struct {
 	_    structs.HostLayout
 	Ways [8]uint64
@@ -123,10 +129,11 @@ type bpfWeirCpu struct {
 		Tsval      uint32
 		Tsecr      uint32
 	}
-	Next     uint32
-	Reason   uint32
-	Reserved [4]uint64
-	Counts   [8][4][14]struct {
+	Next       uint32
+	Reason     uint32
+	PeersKnown uint64
+	Reserved   [3]uint64
+	Counts     [8][4][14]struct {
 		_       structs.HostLayout
 		Packets uint64
 		Bytes   uint64
@@ -207,7 +214,8 @@ type bpfWeirSpoofing struct {
 	UntilNs    uint64
 	SinceNs    uint64
 	Starts     uint64
-	Reserved   [3]uint64
+	Peers      uint64
+	Reserved   [2]uint64
 }
 
 type bpfWeirTotal struct {
@@ -237,6 +245,7 @@ const (
 	bpfMapListening        = "listening"
 	bpfMapLists            = "lists"
 	bpfMapLocals           = "locals"
+	bpfMapPeers            = "peers"
 	bpfMapSources          = "sources"
 	bpfMapSpoofing         = "spoofing"
 	bpfMapTotals           = "totals"
@@ -331,6 +340,7 @@ type bpfMapSpecs struct {
 	Listening   *ebpf.MapSpec `ebpf:"listening"`
 	Lists       *ebpf.MapSpec `ebpf:"lists"`
 	Locals      *ebpf.MapSpec `ebpf:"locals"`
+	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Sources     *ebpf.MapSpec `ebpf:"sources"`
 	Spoofing    *ebpf.MapSpec `ebpf:"spoofing"`
 	Totals      *ebpf.MapSpec `ebpf:"totals"`
@@ -391,6 +401,7 @@ type bpfMaps struct {
 	Listening   *ebpf.Map `ebpf:"listening"`
 	Lists       *ebpf.Map `ebpf:"lists"`
 	Locals      *ebpf.Map `ebpf:"locals"`
+	Peers       *ebpf.Map `ebpf:"peers"`
 	Sources     *ebpf.Map `ebpf:"sources"`
 	Spoofing    *ebpf.Map `ebpf:"spoofing"`
 	Totals      *ebpf.Map `ebpf:"totals"`
@@ -416,6 +427,7 @@ func (m *bpfMaps) Close() error {
 		m.Listening,
 		m.Lists,
 		m.Locals,
+		m.Peers,
 		m.Sources,
 		m.Spoofing,
 		m.Totals,

@@ -80,6 +80,7 @@ func benchBudget(b *testing.B, kind flood.Kind, class Class, sources uint32) {
 	var budgets Budgets
 	budgets.Classes[class] = Budget{Source: DefaultLimit, Total: Limit{Rate: 10_000, Burst: 10_000}}
 	must(b, writeBudgets(objs.Budgets, budgets))
+	must(b, objs.Spoofing.Put(only, bpfWeirSpoofing{Peers: peersKnown})) // none here
 	pair.compare(b, pair.flood(b, kind, 443, sources), objs.Weir)
 	pair.demand(b, objs, class, VerdictDrop)
 }

@@ -33,6 +33,9 @@ func readInfo(m *ebpf.Map) (bpfWeirInfo, error) {
 	return raw, nil
 }
 
+// peersKnown is WEIR_PEERS_KNOWN.
+const peersKnown = 2
+
 // The modes; enum weir_mode.
 const (
 	modeObserve = iota
