@@ -10,7 +10,7 @@
 #include "connections.h"
 #include "counters.h"
 #include "handshakes.h"
-#include "listeners.h"
+#include "local.h"
 #include "segment.h"
 #include "spoofing.h"
 #include "tracked.h"
@@ -182,10 +182,21 @@ static __always_inline int socket_state(struct xdp_md *ctx, const void *ip, cons
 	return state;
 }
 
+/* IP options, extension headers and fragments make a SYN that no client sends and no cookie answers. */
+static __noinline bool odd_for_us(struct xdp_md *ctx, const struct weir_cpu *cpu, void *ip, void *end, bool ipv6)
+{
+	struct bpf_sock_tuple t = {};
+
+	if (ip + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) > end)
+		return false;
+	addresses_tuple(ip, ipv6, &t);
+	return to_this_host(ctx, cpu, &t, ipv6);
+}
+
 enum answer {
 	ANSWER_NONE,   /* can't be had; nothing was changed */
 	ANSWER_SENT,   /* the frame must be transmitted */
-	ANSWER_NOBODY, /* nobody listens; nothing was changed */
+	ANSWER_NOBODY, /* nobody listens, or could take the ACK; nothing was changed */
 	ANSWER_SPARED, /* nothing speaks for a challenge */
 };
 
@@ -209,7 +220,9 @@ static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cp
 	asm volatile("" : "+r"(offset)); /* the one that was just bounded */
 	ip = data + offset;
 	tcp = plain_segment(ip, end, ipv6, &words);
-	if (!tcp || tcp->rst || tcp->fin)
+	if (!tcp)
+		return odd_for_us(ctx, cpu, ip, end, ipv6) ? ANSWER_NOBODY : ANSWER_NONE;
+	if (tcp->rst || tcp->fin)
 		return ANSWER_NONE;
 	l = listener_of(ctx, cpu, ip, tcp, end, ipv6);
 	if (!l)
@@ -301,10 +314,11 @@ static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const st
 }
 
 #define ACK_PROVEN (-1)
+#define ACK_ODD	   (-2)
 
 /* Judges a segment with ACK: an enum weir_reason to drop it for if it pretends to end a handshake that never was, belongs to
- * nothing here, or ends one handshake too many of its source; ACK_PROVEN if it ends one, or comes with what does; else
- * WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
+ * nothing here, or ends one handshake too many of its source; ACK_PROVEN if it ends one, or comes with what does; ACK_ODD if it
+ * is none of those that can, for IP options or the like; else WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
  */
 __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
@@ -323,7 +337,7 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 		return WEIR_REASON_NONE;
 	tcp = plain_segment(ip, end, ipv6, &words);
 	if (!tcp)
-		return WEIR_REASON_NONE;
+		return ACK_ODD;
 	l = listener_of(ctx, cpu, ip, tcp, end, ipv6);
 	if (!l || l->taker == TAKER_OTHER)
 		return WEIR_REASON_NONE;

@@ -64,20 +64,28 @@ struct {
 	__type(value, struct listener);
 } listeners SEC(".maps");
 
-/* The segment's tuple, for look-ups. */
-static __always_inline void segment_tuple(const void *ip, const struct tcphdr *tcp, bool ipv6, struct bpf_sock_tuple *t)
+static __always_inline void addresses_tuple(const void *ip, bool ipv6, struct bpf_sock_tuple *t)
 {
 	if (ipv6) {
 		__builtin_memcpy(t->ipv6.saddr, &((const struct ipv6hdr *)ip)->saddr, 16);
 		__builtin_memcpy(t->ipv6.daddr, &((const struct ipv6hdr *)ip)->daddr, 16);
-		t->ipv6.sport = tcp->source;
-		t->ipv6.dport = tcp->dest;
 		return;
 	}
 	t->ipv4.saddr = ((const struct iphdr *)ip)->saddr;
 	t->ipv4.daddr = ((const struct iphdr *)ip)->daddr;
-	t->ipv4.sport = tcp->source;
-	t->ipv4.dport = tcp->dest;
+}
+
+/* The segment's tuple, for look-ups. */
+static __always_inline void segment_tuple(const void *ip, const struct tcphdr *tcp, bool ipv6, struct bpf_sock_tuple *t)
+{
+	addresses_tuple(ip, ipv6, t);
+	if (ipv6) {
+		t->ipv6.sport = tcp->source;
+		t->ipv6.dport = tcp->dest;
+	} else {
+		t->ipv4.sport = tcp->source;
+		t->ipv4.dport = tcp->dest;
+	}
 }
 
 /* A router must not answer for the hosts behind it, whatever listens here on any address. Without forwarding the kernel

@@ -5,47 +5,6 @@
 
 #include "challenge.h"
 
-#define LOCALS 64
-
-struct local {
-	__u64 address[2];
-	__u64 jiffy;
-	__u32 ipv6;
-	__u32 local;
-};
-
-/* Whether an address is this host's: asked of the kernel once a jiffy and CPU. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, LOCALS);
-	__type(key, __u32);
-	__type(value, struct local);
-} locals SEC(".maps");
-
-static __always_inline bool to_this_host(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct bpf_sock_tuple *t, bool ipv6)
-{
-	__u64 address[2] = {};
-	struct local *l;
-	__u32 index;
-
-	if (ipv6)
-		__builtin_memcpy(address, t->ipv6.daddr, 16);
-	else
-		address[0] = t->ipv4.daddr;
-	index = ((address[0] ^ address[1]) * 0x9e3779b97f4a7c15ULL >> 32) % LOCALS;
-	l = bpf_map_lookup_elem(&locals, &index);
-	if (!l)
-		return false;
-	if (l->jiffy != cpu->jiffy || l->ipv6 != ipv6 || l->address[0] != address[0] || l->address[1] != address[1]) {
-		l->local = ipv6 ? is_local(ctx, t->ipv6.saddr, t->ipv6.daddr, true) : is_local(ctx, &t->ipv4.saddr, &t->ipv4.daddr, false);
-		l->jiffy = cpu->jiffy;
-		l->ipv6 = ipv6;
-		l->address[0] = address[0];
-		l->address[1] = address[1];
-	}
-	return l->local;
-}
-
 static __noinline bool xdp_tracked(struct xdp_md *ctx, struct bpf_sock_tuple *t, bool ipv6)
 {
 	return is_tracked(ctx, false, t, ipv6);
@@ -54,13 +13,9 @@ static __noinline bool xdp_tracked(struct xdp_md *ctx, struct bpf_sock_tuple *t,
 /* Tells whether there is a connection by a tuple, a half-open or ended one included. A listener is none. */
 static __always_inline bool has_connection(struct xdp_md *ctx, struct bpf_sock_tuple *t, bool ipv6)
 {
-	struct bpf_sock *sk;
+	struct bpf_sock *sk = find_socket(ctx, t, ipv6);
 	__u32 state;
 
-	if (ipv6)
-		sk = bpf_skc_lookup_tcp(ctx, t, sizeof(t->ipv6), BPF_F_CURRENT_NETNS, 0);
-	else
-		sk = bpf_skc_lookup_tcp(ctx, t, sizeof(t->ipv4), BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return xdp_tracked(ctx, t, ipv6);
 	state = sk->state;

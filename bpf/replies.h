@@ -185,32 +185,59 @@ __noinline int udp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const 
 	return over_budget(reason) ? WEIR_REASON_REPLY : reason;
 }
 
+/* A TCP packet's tuple. Returns false if it isn't for this host. */
+static __always_inline bool tcp_tuple(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct packet *p, bool ipv6,
+				      struct bpf_sock_tuple *t)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct flow f = {};
+	__u32 *ports;
+	void *ip;
+
+	if (!for_us(data, end, cpu->mac))
+		return false;
+	ip = packet_ip(data, end, p, ipv6);
+	ports = packet_at(data, end, p->l4, sizeof(struct tcphdr));
+	if (!ip || !ports)
+		return false;
+	flow_addresses(&f, ip, end, ipv6, false);
+	f.ports = *ports;
+	flow_tuple(&f, ipv6, t);
+	return to_this_host(ctx, cpu, t, ipv6);
+}
+
+/* Judges an ACK that no cookie can come by: an enum weir_reason to drop it for if it belongs to nothing here. */
+__noinline int judge_odd_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct packet *p)
+{
+	struct bpf_sock_tuple t = {};
+	__u32 ipv6;
+
+	if (!cpu || !p)
+		return WEIR_REASON_NONE;
+	ipv6 = packet_ipv6(p);
+	return !tcp_tuple(ctx, cpu, p, ipv6, &t) || has_connection(ctx, &t, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
+}
+
 __noinline int tcp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct packet *p, __u32 class)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct bpf_sock_tuple t = {};
-	struct flow f = {};
-	__u32 *ports, ipv6;
+	__u32 ipv6;
 	void *ip;
 
-	if (!cpu || !p || !for_us(data, end, cpu->mac))
+	if (!cpu || !p)
 		return WEIR_REASON_NONE;
 	ipv6 = packet_ipv6(p);
-	ip = packet_ip(data, end, p, ipv6);
-	ports = packet_at(data, end, p->l4, sizeof(struct tcphdr));
-	if (!ip || !ports)
-		return WEIR_REASON_NONE;
-	flow_addresses(&f, ip, end, ipv6, false);
-	f.ports = *ports;
-	flow_tuple(&f, ipv6, &t);
-	if (!to_this_host(ctx, cpu, &t, ipv6))
+	if (!tcp_tuple(ctx, cpu, p, ipv6, &t))
 		return WEIR_REASON_NONE;
 	/* Not so for other segments: there the kernel's word counts, lest an open connection be cut. */
 	if (class == WEIR_CLASS_RST && !may_be_peer(cpu, p->key) && !is_tracking())
 		return charge_budget(cpu, class, p->key, ipv6);
 	if (!has_connection(ctx, &t, ipv6))
 		return charge_budget(cpu, class, p->key, ipv6);
-	spare_rest(cpu, ip, end, p, ipv6);
+	ip = packet_ip(data, end, p, ipv6);
+	if (ip)
+		spare_rest(cpu, ip, end, p, ipv6);
 	return WEIR_REASON_NONE;
 }
 

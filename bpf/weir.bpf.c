@@ -88,6 +88,8 @@ static __always_inline struct outcome judge_class(struct xdp_md *ctx, struct wei
 		reason = judge_ack(ctx, cpu, p->ip, p->ipv6, p->key);
 		if (reason == ACK_PROVEN)
 			return o;
+		if (reason == ACK_ODD)
+			reason = judge_odd_ack(ctx, cpu, p);
 		if (reason != WEIR_REASON_NONE) {
 			o.verdict = WEIR_VERDICT_DROP;
 			o.reason = reason;
