@@ -15,9 +15,6 @@
 #include "spoofing.h"
 #include "tracked.h"
 
-/* What Linux offers for Ethernet's MSS; the window that the socket will have is not known yet. */
-#define SYN_ACK_WINDOW 64240
-
 /* RFC 9293 section 3.7.1, and RFC 8200's least MTU; also the least that bpf_sk_assign_tcp_reqsk takes. A client that says
  * less gets these, as from the kernel's own cookies (msstab in net/ipv4/syncookies.c, net/ipv6/syncookies.c).
  */
@@ -117,7 +114,7 @@ static __always_inline __u64 write_options(struct tcphdr *tcp, void *end, __u32 
 }
 
 /* Turns the header round and returns its sum without checksum and options. */
-static __always_inline __u64 write_tcp(struct tcphdr *tcp, __u32 words, __u32 isn)
+static __always_inline __u64 write_tcp(struct tcphdr *tcp, __u32 words, __u32 isn, __u16 window)
 {
 	__u32 *w = (void *)tcp;
 	__u64 sum;
@@ -127,7 +124,7 @@ static __always_inline __u64 write_tcp(struct tcphdr *tcp, __u32 words, __u32 is
 	tcp->ack_seq = bpf_htonl(bpf_ntohl(tcp->seq) + 1);
 	tcp->seq = bpf_htonl(isn);
 	sum += (__u64)tcp->ack_seq + tcp->seq;
-	w[3] = (5 + words) << 4 | 0x12 << 8 | (__u32)bpf_htons(SYN_ACK_WINDOW) << 16; /* SYN, ACK */
+	w[3] = (5 + words) << 4 | 0x12 << 8 | (__u32)bpf_htons(window) << 16; /* SYN, ACK */
 	sum += w[3];
 	tcp->urg_ptr = 0;
 	return sum;
@@ -254,7 +251,7 @@ static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cp
 	swap_macs(data);
 	sum = ipv6 ? write_ipv6(ip, words) : write_ipv4(ip, words);
 	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(struct tcphdr) + words * 4);
-	sum += write_tcp(tcp, words, k.isn);
+	sum += write_tcp(tcp, words, k.isn, l->window);
 	sum += write_options(tcp, end, words, o, cpu->offer, longest, k.tsval);
 	tcp->check = fold_sum(sum);
 

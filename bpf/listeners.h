@@ -16,6 +16,7 @@
 #define STATE_NEW_SYN_RECV 12
 #define LISTENERS 256
 
+#define FIRST_WINDOW	 64240
 #define OVERFLOW_JIFFIES 120000
 #define LATE_JIFFIES	 1000 /* the mark is renewed by others meanwhile */
 
@@ -32,6 +33,14 @@ struct sock___group {
 
 struct tcp_options_received {
 	int ts_recent_stamp;
+} __attribute__((preserve_access_index));
+
+struct sock___buffer {
+	int sk_rcvbuf;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock___buffer {
+	unsigned char scaling_ratio; /* of a buffer what is left for data, in 256ths; Linux 6.6 */
 } __attribute__((preserve_access_index));
 
 struct tcp_sock___overflow {
@@ -53,8 +62,9 @@ struct listener {
 	__u64 address[2];
 	__u64 jiffy;
 	__u32 port; /* and the family */
-	__u16 taker;
-	__u16 overflowed; /* bool: the kernel may have answered its SYNs by cookies of its own */
+	__u8 taker;
+	__u8 overflowed; /* bool: the kernel may have answered its SYNs by cookies of its own */
+	__u16 window;	 /* the first that it offers */
 };
 
 struct {
@@ -146,6 +156,18 @@ static __always_inline bool has_overflowed(struct bpf_sock *listener)
 	return now - last + LATE_JIFFIES <= OVERFLOW_JIFFIES + LATE_JIFFIES;
 }
 
+/* The room in a listener's receive buffer, which SO_RCVBUF may have made small, up to what Linux offers for Ethernet's MSS. */
+static __always_inline __u16 first_window(struct bpf_sock *listener)
+{
+	const struct tcp_sock___buffer *tp = (void *)bpf_skc_to_tcp_sock(listener);
+	__u64 room;
+
+	if (!can_accept || !tp) /* the kernel's cookies tell nothing of it, and aren't made where it is locked */
+		return FIRST_WINDOW;
+	room = (__u64)(__u32)((const struct sock___buffer *)tp)->sk_rcvbuf * tp->scaling_ratio >> 8;
+	return room < FIRST_WINDOW ? room : FIRST_WINDOW;
+}
+
 static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *end, bool ipv6, struct listener *l)
 {
 	const struct ipv4_segment *v4 = ip;
@@ -165,6 +187,7 @@ static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *en
 	if (taker == TAKER_KERNEL && !want_fallback(sk, ipv6))
 		taker = TAKER_OTHER;
 	l->overflowed = taker == TAKER_KERNEL || has_overflowed(sk);
+	l->window = first_window(sk);
 	bpf_sk_release(sk);
 	return taker;
 }

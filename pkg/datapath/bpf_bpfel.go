@@ -37,8 +37,9 @@ type bpfListener struct {
 	Address    [2]uint64
 	Jiffy      uint64
 	Port       uint32
-	Taker      uint16
-	Overflowed uint16
+	Taker      uint8
+	Overflowed uint8
+	Window     uint16
 }
 
 type bpfLocal struct {

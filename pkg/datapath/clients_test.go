@@ -2,7 +2,6 @@ package datapath
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
@@ -12,9 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
@@ -101,27 +98,4 @@ func TestAnyMSSDuringAFlood(t *testing.T) {
 		b.Customer.Run(t, "ip", "route", "change", "198.51.100.0/24", "dev", "eth0", "advmss", advmss)
 		roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
 	}
-}
-
-// The SYN-ACK promises a window that a listener with a small buffer doesn't have: what is sent beyond it comes again.
-func TestSmallReceiveBuffersDuringAFlood(t *testing.T) {
-	b := newFlooded(t)
-	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		e := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
-		if e != nil {
-			return e
-		}
-		return err
-	}}
-	cfg.SetMultipathTCP(false)
-	b.Bank.Do(t, func() {
-		l, err := cfg.Listen(context.Background(), "tcp", b.Bank.Addr(bankPort).String())
-		must(t, err)
-		t.Cleanup(func() { l.Close() })
-		b.serve(l)
-	})
-	start := time.Now()
-	roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
-	t.Logf("50,000 bytes there and back took %v", time.Since(start))
 }

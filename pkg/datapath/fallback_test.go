@@ -57,14 +57,18 @@ func fallbackBank(t *testing.T) *challenged {
 	return b
 }
 
-// listenMPTCP listens in the bank with a socket that is changed before it does.
 func (b *challenged) listenMPTCP(at netip.AddrPort, change func(fd int) error) net.Listener {
+	return b.listenWith(at, true, change)
+}
+
+// listenWith listens in the bank with a socket that is changed before it does.
+func (b *challenged) listenWith(at netip.AddrPort, mptcp bool, change func(fd int) error) net.Listener {
 	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		e := c.Control(func(fd uintptr) { err = change(int(fd)) })
 		return errors.Join(e, err)
 	}}
-	cfg.SetMultipathTCP(true)
+	cfg.SetMultipathTCP(mptcp)
 	var l net.Listener
 	b.Bank.Do(b.t, func() {
 		var err error

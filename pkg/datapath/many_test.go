@@ -1,10 +1,7 @@
 package datapath
 
 import (
-	"context"
-	"net"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,32 +30,20 @@ func TestTenThousandConnections(t *testing.T) {
 // TestListenersThatShareAPort: each of a group gets connections, and so do other ports.
 func TestListenersThatShareAPort(t *testing.T) {
 	b := newFlooded(t)
-	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
-		if e != nil {
-			return e
-		}
-		return err
-	}}
-	cfg.SetMultipathTCP(false)
+	share := func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
 	var taken [4]atomic.Int64
 	for i := range taken {
-		b.Bank.Do(t, func() {
-			l, err := cfg.Listen(context.Background(), "tcp", b.Bank.Addr(bankPort).String())
-			must(t, err)
-			t.Cleanup(func() { l.Close() })
-			go func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					taken[i].Add(1)
-					c.Close()
+		l := b.listenWith(b.Bank.Addr(bankPort), false, share)
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
 				}
-			}()
-		})
+				taken[i].Add(1)
+				c.Close()
+			}
+		}()
 	}
 	b.serve(b.Bank.Listen(t, b.Bank.Addr(bankPort+1)))
 	settle()

@@ -17,7 +17,9 @@ var noOperations = []byte{1, 1, 1, 1} // RFC 791 section 3.1
 func (b *challenged) dialWithIPOptions() net.Conn {
 	b.t.Helper()
 	d := net.Dialer{Timeout: te.ConnectTimeout, Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		e := raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), unix.IPPROTO_IP, unix.IP_OPTIONS, string(noOperations)) })
+		e := raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptString(int(fd), unix.IPPROTO_IP, unix.IP_OPTIONS, string(noOperations))
+		})
 		if e != nil {
 			return e
 		}

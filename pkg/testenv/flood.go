@@ -82,7 +82,7 @@ func (f *Flooding) watch(ctx context.Context) {
 	if m := transmitted.FindStringSubmatch(f.process.Output()); m != nil {
 		n, _ := strconv.ParseUint(m[1], 10, 64)
 		f.sent.Store(n)
-	} else {
+	} else if ctx.Err() == nil { // else it was stopped before it had begun
 		f.err = fmt.Errorf("hping3 ended before its time: %s", f.process.Output())
 	}
 }
