@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -62,7 +63,8 @@ func (n *Net) Host(name string) *Host {
 // real cables; generic receive offload makes veth poll, without which frames sent by XDP_TX would vanish.
 func Cable(t testing.TB, a *Host, aIface string, b *Host, bIface string) {
 	t.Helper()
-	a.ip(t, fmt.Sprintf("link add %s type veth peer name %s netns %s", aIface, bIface, b.netns))
+	queues := fmt.Sprintf("numtxqueues %[1]d numrxqueues %[1]d", runtime.NumCPU()) // as network cards have
+	a.ip(t, fmt.Sprintf("link add %s %s type veth peer name %s %s netns %s", aIface, queues, bIface, queues, b.netns))
 	for _, end := range []struct {
 		host  *Host
 		iface string
