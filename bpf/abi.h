@@ -295,8 +295,11 @@ struct weir_cpu {
 	__u32 next;   /* option */
 	__u32 reason; /* enum weir_reason */
 
-	__u64 peers_known; /* bool: as of the last jiffy */
-	__u64 reserved[3];
+	/* As of the last jiffy, again. */
+	__u32 peers_known;   /* bool */
+	__u32 settled;	     /* bool: who has a socket or half of one here is known, and has been since this challenge began */
+	__u64 challenged_ns; /* CLOCK_MONOTONIC, when this CPU began to challenge */
+	__u64 reserved[2];
 
 	struct weir_count counts[WEIR_CLASS_LEN][WEIR_VERDICT_LEN][WEIR_REASON_LEN];
 };

@@ -339,7 +339,12 @@ __noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset,
 	if (!l || l->taker == TAKER_OTHER)
 		return WEIR_REASON_NONE;
 	taker = l->taker;
-	state = socket_state(ctx, ip, tcp, ipv6);
+	/* A flood is spared the look-up where there surely is no socket: who has one is counted, and while SYNs are challenged the kernel
+	 * begins handshakes with known sources alone, unless the listener's are left to it.
+	 */
+	state = taker == TAKER_NOBODY ? 0 : STATE_LISTEN;
+	if (!cpu->settled || taker == TAKER_KERNEL || may_be_peer(cpu, key) || may_have_sockets(key))
+		state = socket_state(ctx, ip, tcp, ipv6);
 	if (taker == TAKER_NOBODY && !state)
 		return is_tracking() && xdp_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 	if (taker == TAKER_NOBODY || state != STATE_LISTEN)

@@ -78,16 +78,25 @@ static __always_inline void refresh_lists(struct weir_list_clock *l, __u64 now_n
 /* A cookie lives for two epochs at most. */
 #define COOKIE_LIFE_NS (2 * EPOCH_NS)
 
+/* How long the kernel's handshakes that were under way when a challenge began may still end: it repeats their SYN-ACKs after 1, 3, 7
+ * and 15 seconds.
+ */
+#define HALF_OPEN_NS 16000000000ULL
+
 static __always_inline void refresh_challenge(struct weir_cpu *cpu, const struct weir_control *ctl,
 					      const struct weir_spoofing *state, __u64 now_ns)
 {
-	bool automatic = ctl->challenge == WEIR_CHALLENGE_AUTO;
+	bool automatic = ctl->challenge == WEIR_CHALLENGE_AUTO, was = cpu->challenging;
 
 	cpu->wary = automatic && (cpu->enforcing || now_ns < ctl->armed_until_ns);
 	if (automatic)
 		cpu->challenging = cpu->wary && now_ns < state->until_ns;
 	else
 		cpu->challenging = cpu->enforcing && ctl->challenge == WEIR_CHALLENGE_ALWAYS;
+	if (cpu->challenging && !was)
+		cpu->challenged_ns = now_ns;
+	cpu->peers_known = state->peers == WEIR_PEERS_KNOWN;
+	cpu->settled = cpu->challenging && cpu->peers_known && now_ns - cpu->challenged_ns > HALF_OPEN_NS;
 	/* Connections aren't to pay in tc for a challenge that hasn't been. */
 	cpu->accepting = now_ns < ctl->accept_until_ns && (!automatic || now_ns < state->until_ns + COOKIE_LIFE_NS);
 }
@@ -131,7 +140,6 @@ static __always_inline bool refresh(struct weir_cpu *cpu)
 	refresh_epoch(cpu, now_ns);
 	refresh_lists(&cpu->lists, now_ns);
 	refresh_fallback(cpu, now_ns);
-	cpu->peers_known = state->peers == WEIR_PEERS_KNOWN;
 	return true;
 }
 

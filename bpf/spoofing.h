@@ -94,10 +94,12 @@ static __always_inline void challenge_on(struct weir_cpu *cpu, struct weir_spoof
 
 	if (cpu->challenging && cpu->prolonged == (__u16)cpu->jiffy)
 		return;
+	now_ns = bpf_ktime_get_ns();
+	if (!cpu->challenging)
+		cpu->challenged_ns = now_ns;
 	cpu->challenging = true;
 	cpu->accepting = true;
 	cpu->prolonged = cpu->jiffy;
-	now_ns = bpf_ktime_get_ns();
 	was = state->until_ns;
 	if (__sync_val_compare_and_swap(&state->until_ns, was, now_ns + CHALLENGE_HOLD_NS) == was && was < now_ns) {
 		state->since_ns = now_ns; /* one CPU begins it */

@@ -130,11 +130,13 @@ type bpfWeirCpu struct {
 		Tsval      uint32
 		Tsecr      uint32
 	}
-	Next       uint32
-	Reason     uint32
-	PeersKnown uint64
-	Reserved   [3]uint64
-	Counts     [8][4][14]struct {
+	Next         uint32
+	Reason       uint32
+	PeersKnown   uint32
+	Settled      uint32
+	ChallengedNs uint64
+	Reserved     [2]uint64
+	Counts       [8][4][14]struct {
 		_       structs.HostLayout
 		Packets uint64
 		Bytes   uint64

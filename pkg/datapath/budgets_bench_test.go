@@ -31,22 +31,31 @@ func BenchmarkFloodBudgets(b *testing.B) {
 }
 
 // BenchmarkFloodACKs is of ACKs that belong to no connection, while SYNs are challenged: to a listener, which costs a look at
-// the cookie, and to a port without one.
+// the cookie, and to a port without one; when the challenge has just begun, and later.
 func BenchmarkFloodACKs(b *testing.B) {
 	if os.Geteuid() != 0 {
 		b.Skip("needs root")
 	}
 	for name, port := range map[string]uint16{"listener": 443, "nobody": 444} {
-		b.Run(name, func(b *testing.B) { benchACKs(b, port) })
+		b.Run(name+"/begun", func(b *testing.B) { benchACKs(b, port, false) })
+		b.Run(name+"/settled", func(b *testing.B) { benchACKs(b, port, true) })
 	}
 }
 
-func benchACKs(b *testing.B, port uint16) {
+func benchACKs(b *testing.B, port uint16, settled bool) {
 	pair := newBenchPair(b)
-	objs := pair.enforcing(b, constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: true, accept: true})
+	const watched = 1 // some network namespace
+	objs := pair.enforcing(b, constants{seed: newSeed(), secret: newSeed(), sources: DefaultSources, benchDrop: true, challenge: true,
+		accept: true, netns: watched})
 	pair.challenge(b, objs, false)
 	must(b, changeControl(objs.Control, func(raw *bpfWeirControl) { raw.Challenge = uint32(ChallengeAlways) }))
-	pair.compare(b, pair.flood(b, flood.ACK, port, 0), objs.Weir)
+	acks := pair.flood(b, flood.ACK, port, 0)
+	if settled {
+		must(b, objs.Spoofing.Put(only, bpfWeirSpoofing{Peers: peersKnown})) // none here
+		pair.run(b, acks, objs.Weir)
+		ageChallenge(b, objs.Cpus)
+	}
+	pair.compare(b, acks, objs.Weir)
 	pair.demand(b, objs, ClassTCP, VerdictDrop)
 }
 
