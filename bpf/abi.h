@@ -133,6 +133,7 @@ struct weir_list_entry {
 #define WEIR_NO_WSCALE	      0x0f
 #define WEIR_OFFER_SACK	      0x10
 #define WEIR_OFFER_TIMESTAMPS 0x20
+#define WEIR_OFFER_ECN	      0x40
 
 /* Ticks are the datapath's unit of time: 256 ns of CLOCK_MONOTONIC, kept modulo 2^40 (78 hours). Fine enough for 100,000
  * packets a second within 0.2 %, and a theoretical arrival time shares one word with a count.
@@ -175,6 +176,7 @@ enum weir_peers {
 	WEIR_PEERS_UNKNOWN,
 	WEIR_PEERS_COUNTING,
 	WEIR_PEERS_KNOWN, /* each is counted */
+	WEIR_PEERS_MISSED, /* one couldn't be */
 };
 
 /* What auto has decided: the one entry of the spoofing map, which all CPUs share. The buckets are as in struct weir_total. */
@@ -259,10 +261,10 @@ struct weir_options {
 	__u32 wscale; /* COOKIE_NO_WSCALE: none */
 	__u32 sack;
 	__u32 timestamps;
+	__u32 ecn; /* asked for by the header's flags (RFC 3168 section 6.1.1) */
 	__be32 tsval;
 	__be32 tsecr;
 };
-
 
 /* What one CPU owns: no other CPU writes it, so plain increments lose nothing. The first line caches the clock and the
  * control map; it is renewed when the jiffy changes.
@@ -299,7 +301,7 @@ struct weir_cpu {
 	__u32 peers_known;   /* bool */
 	__u32 settled;	     /* bool: who has a socket or half of one here is known, and has been since this challenge began */
 	__u64 challenged_ns; /* CLOCK_MONOTONIC, when this CPU began to challenge */
-	__u64 reserved[2];
+	__u64 reserved;
 
 	struct weir_count counts[WEIR_CLASS_LEN][WEIR_VERDICT_LEN][WEIR_REASON_LEN];
 };

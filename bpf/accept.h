@@ -89,6 +89,7 @@ static __always_inline bool open_connection(struct __sk_buff *skb, const struct 
 	struct bpf_tcp_req_attrs attrs = {
 		.mss = options,
 		.sack_ok = options >> COOKIE_SACK_SHIFT & 1,
+		.ecn_ok = options >> COOKIE_ECN_SHIFT & 1,
 		.tstamp_ok = o->timestamps,
 		.rcv_tsval = bpf_ntohl(o->tsval),
 		.rcv_tsecr = bpf_ntohl(o->tsecr),

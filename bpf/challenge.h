@@ -55,6 +55,15 @@ static __always_inline void swap_macs(struct ethhdr *eth)
 	__builtin_memcpy(eth->h_source, mac, ETH_ALEN);
 }
 
+/* Tells whether a SYN asks for ECN. One that has been marked itself comes from where ECN is not understood (RFC 3168 section 6.1.1).
+ */
+static __always_inline bool asks_for_ecn(const void *ip, const struct tcphdr *tcp, bool ipv6)
+{
+	const __u8 *b = ip;
+
+	return tcp->ece && tcp->cwr && !((ipv6 ? b[1] >> 4 : b[1]) & 3);
+}
+
 /* What both sides support, of what the client offered. Both directions' MSS is bound by this interface's MTU. */
 static __always_inline __u32 agreed_options(struct weir_options *o, __u32 offer, __u32 longest, bool ipv6)
 {
@@ -63,11 +72,12 @@ static __always_inline __u32 agreed_options(struct weir_options *o, __u32 offer,
 
 	o->timestamps = o->timestamps && offer & WEIR_OFFER_TIMESTAMPS;
 	o->sack = o->sack && offer & WEIR_OFFER_SACK;
+	o->ecn = o->ecn && o->timestamps && offer & WEIR_OFFER_ECN;
 	if ((offer & WEIR_OFFER_WSCALE) == WEIR_NO_WSCALE)
 		o->wscale = COOKIE_NO_WSCALE;
 	mss = mss > longest ? longest : mss;
 	mss = mss < least ? least : mss;
-	return cookie_options(mss, o->wscale, o->sack);
+	return cookie_options(mss, o->wscale, o->sack, o->ecn);
 }
 
 struct options_writer {
@@ -114,7 +124,7 @@ static __always_inline __u64 write_options(struct tcphdr *tcp, void *end, __u32 
 }
 
 /* Turns the header round and returns its sum without checksum and options. */
-static __always_inline __u64 write_tcp(struct tcphdr *tcp, __u32 words, __u32 isn, __u16 window)
+static __always_inline __u64 write_tcp(struct tcphdr *tcp, __u32 words, __u32 isn, __u16 window, bool ecn)
 {
 	__u32 *w = (void *)tcp;
 	__u64 sum;
@@ -124,7 +134,7 @@ static __always_inline __u64 write_tcp(struct tcphdr *tcp, __u32 words, __u32 is
 	tcp->ack_seq = bpf_htonl(bpf_ntohl(tcp->seq) + 1);
 	tcp->seq = bpf_htonl(isn);
 	sum += (__u64)tcp->ack_seq + tcp->seq;
-	w[3] = (5 + words) << 4 | 0x12 << 8 | (__u32)bpf_htons(window) << 16; /* SYN, ACK */
+	w[3] = (5 + words) << 4 | (ecn ? 0x52 : 0x12) << 8 | (__u32)bpf_htons(window) << 16; /* SYN, ACK, and ECE */
 	sum += w[3];
 	tcp->urg_ptr = 0;
 	return sum;
@@ -233,6 +243,7 @@ static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cp
 	longest = cpu->mtu - headers;
 	parse_options(cpu, data, end, tcp, words);
 	words = words_again(tcp);
+	o->ecn = asks_for_ecn(ip, tcp, ipv6);
 	options = agreed_options(o, cpu->offer, longest, ipv6);
 	if (taker == TAKER_KERNEL) {
 		kernel_options(o);
@@ -251,7 +262,7 @@ static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cp
 	swap_macs(data);
 	sum = ipv6 ? write_ipv6(ip, words) : write_ipv4(ip, words);
 	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(struct tcphdr) + words * 4);
-	sum += write_tcp(tcp, words, k.isn, l->window);
+	sum += write_tcp(tcp, words, k.isn, l->window, o->ecn);
 	sum += write_options(tcp, end, words, o, cpu->offer, longest, k.tsval);
 	tcp->check = fold_sum(sum);
 

@@ -37,7 +37,7 @@ static __always_inline void count_peer(void *sk, __u64 key)
 	__u32 *n = peer_counter(key);
 
 	if (!mark || !n) {
-		set_peers_known(WEIR_PEERS_UNKNOWN);
+		set_peers_known(WEIR_PEERS_MISSED);
 		return;
 	}
 	if (mark->peer)

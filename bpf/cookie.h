@@ -3,7 +3,7 @@
  * timestamps, in its TSval, which the client echoes. Nothing is kept per SYN.
  *
  *   with timestamps     ISN:   31 bits MAC, 1 bit epoch
- *                       TSval: 11 bits MAC, 1 SACK, 4 window scale, 16 MSS
+ *                       TSval: 10 bits MAC, 1 ECN, 1 SACK, 4 window scale, 16 MSS
  *   without             ISN:   23 bits MAC, 1 SACK, 4 window scale, 3 MSS index, 1 bit epoch
  *
  * The MAC is SipHash-1-3 (Aumasson and Bernstein 2012) with a secret of 128 bits over addresses, ports, the client's ISN,
@@ -12,7 +12,7 @@
  *
  * Without timestamps one forged ACK in 2^23 is taken for an answer. That opens one connection without data for 8 million
  * packets: at the 5 Mpps or so that a core checks, under one a second. Whoever forges may choose that form, so it is the
- * bound; a cookie with timestamps has 42 bits. Guesses teach nothing: each tuple and minute has a MAC of its own.
+ * bound; a cookie with timestamps has 41 bits. Guesses teach nothing: each tuple and minute has a MAC of its own.
  */
 #ifndef WEIR_COOKIE_H
 #define WEIR_COOKIE_H
@@ -23,10 +23,11 @@
 
 #define COOKIE_NO_WSCALE 15 /* RFC 7323 stops at 14 */
 
-/* Options as they stand in TSval: MSS, window scale, SACK. */
+/* Options as they stand in TSval: MSS, window scale, SACK, and ECN, which cookies without timestamps have no room for. */
 #define COOKIE_WSCALE_SHIFT  16
 #define COOKIE_SACK_SHIFT    20
-#define COOKIE_OPTION_BITS   21
+#define COOKIE_ECN_SHIFT     21
+#define COOKIE_OPTION_BITS   22
 #define COOKIE_OPTION_MASK   ((1U << COOKIE_OPTION_BITS) - 1)
 #define COOKIE_TIMESTAMPS    (1U << 31) /* in the MAC's input: keeps the two forms apart */
 
@@ -126,9 +127,9 @@ static __always_inline __u32 cookie_mss(__u32 index)
 	return ((index & 4 ? high : low) >> (index & 3) * 16) & 0xffff;
 }
 
-static __always_inline __u32 cookie_options(__u32 mss, __u32 wscale, bool sack)
+static __always_inline __u32 cookie_options(__u32 mss, __u32 wscale, bool sack, bool ecn)
 {
-	return mss | wscale << COOKIE_WSCALE_SHIFT | (__u32)sack << COOKIE_SACK_SHIFT;
+	return mss | wscale << COOKIE_WSCALE_SHIFT | (__u32)sack << COOKIE_SACK_SHIFT | (__u32)ecn << COOKIE_ECN_SHIFT;
 }
 
 static __always_inline struct cookie cookie_make(const struct cookie_flow *f, __u32 options, bool timestamps, __u32 epoch,

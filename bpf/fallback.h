@@ -14,6 +14,7 @@
 /* Of net/ipv4/syncookies.c: what the low bits of a cookie's timestamp are. */
 #define KERNEL_TSVAL_BITS 6
 #define KERNEL_TSVAL_SACK 0x10
+#define KERNEL_TSVAL_ECN  0x20
 
 /* A segment as the kernel's helpers look at it. */
 struct kernel_segment {
@@ -70,7 +71,7 @@ static __always_inline void kernel_options(struct weir_options *o)
 /* Not ahead of the kernel's clock: a client takes what comes with an older timestamp for old (RFC 7323 section 5). */
 static __always_inline __u32 kernel_tsval(__u32 millis, const struct weir_options *o)
 {
-	__u32 low = o->wscale | (o->sack ? KERNEL_TSVAL_SACK : 0);
+	__u32 low = o->wscale | (o->sack ? KERNEL_TSVAL_SACK : 0) | (o->ecn ? KERNEL_TSVAL_ECN : 0);
 	__u32 mask = (1 << KERNEL_TSVAL_BITS) - 1;
 
 	return ((millis & ~mask) | low) - ((millis & mask) < low ? mask + 1 : 0);

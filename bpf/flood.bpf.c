@@ -140,7 +140,8 @@ int drop(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-SEC("xdp")
+/* With frags, as a port of a switch may have jumbo frames. */
+SEC("xdp.frags")
 int pass(struct xdp_md *ctx)
 {
 	(void)ctx;
@@ -151,7 +152,7 @@ int pass(struct xdp_md *ctx)
 #define MASK 0xffffff00
 
 /* The wire between a host and the rest of the world: what goes to other IPv4 nets is carried away. */
-SEC("xdp")
+SEC("xdp.frags")
 int wire(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;

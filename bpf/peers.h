@@ -36,15 +36,17 @@ static __always_inline void set_peers_known(enum weir_peers known)
 		state->peers = known;
 }
 
-/* All sockets were looked at; one that couldn't be counted meanwhile is remembered. */
+/* All sockets were looked at, if there were any; one that couldn't be counted meanwhile is remembered. */
 static __always_inline void end_counting_peers(void)
 {
 	struct weir_spoofing *state;
 	__u32 zero = 0;
 
 	state = bpf_map_lookup_elem(&spoofing, &zero);
-	if (state)
-		__sync_val_compare_and_swap(&state->peers, WEIR_PEERS_COUNTING, WEIR_PEERS_KNOWN);
+	if (!state)
+		return;
+	__sync_val_compare_and_swap(&state->peers, WEIR_PEERS_COUNTING, WEIR_PEERS_KNOWN);
+	__sync_val_compare_and_swap(&state->peers, WEIR_PEERS_UNKNOWN, WEIR_PEERS_KNOWN);
 }
 
 /* Tells whether there may be a socket with a source. */

@@ -130,6 +130,7 @@ static __always_inline struct outcome judge_listed(struct xdp_md *ctx, struct we
 						   const struct packet *p)
 {
 	enum listed listed = found & ((1 << LISTED_BITS) - 1);
+	__u32 settled;
 
 	if (o.reason == WEIR_REASON_MALFORMED)
 		return o;
@@ -137,7 +138,11 @@ static __always_inline struct outcome judge_listed(struct xdp_md *ctx, struct we
 		return block(o, p);
 	if (listed == LISTED_ALLOWED)
 		return pass(o.class, WEIR_REASON_ALLOWED);
+	/* The kernel may have begun a handshake with it while it was within its ceiling. */
+	settled = cpu->settled;
+	cpu->settled = false;
 	o = judge_class(ctx, cpu, o, p);
+	cpu->settled = settled;
 	if (o.verdict != WEIR_VERDICT_DROP && o.verdict != WEIR_VERDICT_WOULD_DROP)
 		return o;
 	if (listed == LISTED_EXEMPT && !over_ceiling(cpu, found >> LISTED_BITS))

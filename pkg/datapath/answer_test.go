@@ -62,6 +62,7 @@ type synAck struct {
 	src, dst         netip.Addr
 	srcPort, dstPort uint16
 	seq, ack         uint32
+	ece              bool
 	options          []byte
 }
 
@@ -85,12 +86,12 @@ func dissect(b []byte, tags int) (synAck, error) {
 	if sum(pseudo, segment) != 0xffff {
 		return s, fmt.Errorf("wrong TCP checksum")
 	}
-	if int(segment[12]>>4)*4 != len(segment) || segment[13] != byte(te.SYN|te.ACK) {
+	if int(segment[12]>>4)*4 != len(segment) || segment[13]&^byte(te.ECE) != byte(te.SYN|te.ACK) {
 		return s, fmt.Errorf("no bare SYN-ACK: % x", segment[:20])
 	}
 	s.srcPort, s.dstPort = binary.BigEndian.Uint16(segment), binary.BigEndian.Uint16(segment[2:])
 	s.seq, s.ack = binary.BigEndian.Uint32(segment[4:]), binary.BigEndian.Uint32(segment[8:])
-	s.options = segment[20:]
+	s.ece, s.options = segment[13]&byte(te.ECE) != 0, segment[20:]
 	return s, nil
 }
 
@@ -174,6 +175,44 @@ func TestAnswersHoldWhatWasOffered(t *testing.T) {
 			t.Fatalf("timestamp % x echoes none", ts)
 		}
 	}
+}
+
+// As the kernel does it: tcp_ecn_create_request of net/ipv4/tcp_input.c, cookie_timestamp_decode of net/ipv4/syncookies.c.
+func TestECNIsAgreedToWhereItWorks(t *testing.T) {
+	a := newAnswerer(t)
+	stamps := te.TCPOptions(te.MSS(1460), te.Timestamps(1, 0))
+	for _, row := range []struct {
+		name    string
+		flags   te.Flags
+		class   uint8
+		options []byte
+		want    bool
+	}{
+		{"asked for", te.ECE | te.CWR, 0xb8, stamps, true}, // DSCP doesn't matter
+		{"not asked for", 0, 0, stamps, false},
+		{"ECE alone", te.ECE, 0, stamps, false},
+		{"CWR alone", te.CWR, 0, stamps, false},
+		{"the SYN is marked", te.ECE | te.CWR, 2, stamps, false},
+		{"no timestamp to keep it", te.ECE | te.CWR, 0, te.MSS(1460), false},
+	} {
+		for _, v6 := range []bool{false, true} {
+			f := a.syn(v6, row.options)
+			segment := f.L4.(te.TCP)
+			segment.Flags |= row.flags
+			f.L4, f.Class = segment, row.class
+			s, err := dissect(a.answer(f.Bytes()), 0)
+			must(t, err)
+			if s.ece != row.want {
+				t.Errorf("%s, IPv6 %v: ECE %v", row.name, v6, s.ece)
+			}
+		}
+	}
+	a.host.Sysctl(t, "net/ipv4/tcp_ecn", "0")
+	a.host.Do(t, func() {
+		if offer, err := readOffer(); err != nil || offer&offerECN != 0 {
+			t.Errorf("with tcp_ecn 0 the offer is %#x, %v", offer, err)
+		}
+	})
 }
 
 func TestTruncatedSYNsAreNotAnswered(t *testing.T) {

@@ -192,18 +192,7 @@ func TestUpgradeExchangesTheProgram(t *testing.T) {
 	s := newStage(t)
 	first := s.mustAttach()
 	s.send(10)
-	// Another build's program: one that counts nothing.
-	var pins place
-	var err error
-	s.host.Do(t, func() { pins, err = locate(s.opts.BPFFS, s.opts.Interface) })
-	must(t, err)
-	old, err := pins.open()
-	must(t, err)
-	defer func() { must(t, old.close()) }()
-	other := otherProgram(t)
-	must(t, old.link.Update(other))
-	must(t, os.Remove(filepath.Join(pins.dir(), pinProgram)))
-	must(t, other.Pin(filepath.Join(pins.dir(), pinProgram)))
+	s.host.Do(t, func() { installOther(t, s.opts) })
 	s.send(10)
 
 	s.opts.Version = "newer"
@@ -224,6 +213,18 @@ func TestUpgradeExchangesTheProgram(t *testing.T) {
 		t.Error("the same build was exchanged")
 	}
 	_ = first
+}
+
+// installOther puts another build's program, one that counts nothing and lets all pass, in the place of that which runs.
+func installOther(t *testing.T, o Options) {
+	t.Helper()
+	pins, err := locate(o.BPFFS, o.Interface)
+	must(t, err)
+	old, err := pins.open()
+	must(t, err)
+	other := otherProgram(t)
+	must(t, errors.Join(old.link.Update(other), os.Remove(filepath.Join(pins.dir(), pinProgram)),
+		other.Pin(filepath.Join(pins.dir(), pinProgram)), old.close()))
 }
 
 func otherProgram(t *testing.T) *ebpf.Program {

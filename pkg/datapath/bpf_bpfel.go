@@ -127,6 +127,7 @@ type bpfWeirCpu struct {
 		Wscale     uint32
 		Sack       uint32
 		Timestamps uint32
+		Ecn        uint32
 		Tsval      uint32
 		Tsecr      uint32
 	}
@@ -134,8 +135,9 @@ type bpfWeirCpu struct {
 	Reason       uint32
 	PeersKnown   uint32
 	Settled      uint32
+	_            [4]byte
 	ChallengedNs uint64
-	Reserved     [2]uint64
+	Reserved     uint64
 	Counts       [8][4][14]struct {
 		_       structs.HostLayout
 		Packets uint64

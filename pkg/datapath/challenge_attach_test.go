@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -86,5 +87,33 @@ func TestChallengeNeedsSYNCookies(t *testing.T) {
 	s.host.Sysctl(t, "net/ipv4/tcp_syncookies", "0")
 	if err := s.challenge(ChallengeAlways); !errors.Is(err, ErrNoChallenge) {
 		t.Errorf("challenge says %v", err)
+	}
+}
+
+// An ACK that comes late, by data and all, when another program has taken over, is still an answer to a cookie: the secret stays.
+func TestHandshakeDuringAnUpgrade(t *testing.T) {
+	te.Tool(t, "nft")
+	b := newChallenged(t)
+	b.echo()
+	b.set(ChallengeAlways)
+	b.Customer.Run(t, "nft", "add table inet late; add chain inet late out { type filter hook output priority 0; }; "+
+		"add rule inet late out tcp flags & (syn | ack) == ack drop")
+	conns := []net.Conn{b.dial(b.Bank.Addr(bankPort)), b.dial(b.Bank.Addr6(bankPort))}
+	b.opts.Version = "newer"
+	b.Bank.Do(t, func() {
+		installOther(t, b.opts)
+		newer, err := Attach(b.opts)
+		must(t, err)
+		t.Cleanup(func() { must(t, newer.Close()) })
+		if !newer.Adopted || !newer.Upgraded {
+			t.Errorf("attachment %+v", newer)
+		}
+	})
+	b.Customer.Run(t, "nft", "delete table inet late")
+	for _, c := range conns {
+		roundTrip(t, c)
+	}
+	if c := b.cookies(); c.Accepted != 2 || c.Refused+c.Late != 0 {
+		t.Errorf("cookies %+v", c)
 	}
 }

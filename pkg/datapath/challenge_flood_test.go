@@ -1,7 +1,9 @@
 package datapath
 
 import (
+	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,6 +39,34 @@ func TestInnocentClientsDuringRandomSources(t *testing.T) {
 	// The FIN may be handed over once more, if it passed before TCP saw the ACK and on another CPU; TCP discards that.
 	if c := b.cookies(); c.Accepted < 1000 || c.Accepted > 1020 || c.Refused != 0 {
 		t.Errorf("cookies %+v after 1000 connections", c)
+	}
+}
+
+// A connection that was open before the flood goes on all the while, and neither end has to send anything twice.
+func TestOldConnectionsDuringAFlood(t *testing.T) {
+	b := newChallenged(t)
+	b.echo()
+	b.set(ChallengeNever)
+	old := []net.Conn{b.dial(b.Bank.Addr(bankPort)), b.dial(b.Bank.Addr6(bankPort))}
+	f := te.Flood(t, b.Attacker, b.Bank, te.FloodOptions{Target: b.Bank.Addr(bankPort), Sources: te.RandomSources, Rate: 10_000})
+	b.set(ChallengeAlways)
+	for range 50 {
+		for _, c := range old {
+			roundTrip(t, c)
+		}
+	}
+	b.set(ChallengeNever)
+	for _, c := range old {
+		roundTrip(t, c)
+		if n := tcpInfo(t, c).Total_retrans; n != 0 {
+			t.Errorf("%v sent %d segments again", c.LocalAddr(), n)
+		}
+	}
+	if f.Stop() == 0 {
+		t.Error("there was no flood")
+	}
+	if state := b.Bank.Run(t, "ss", "-tieno", "state", "established"); strings.Contains(state, "retrans") || strings.Count(state, "rto:") != 2 {
+		t.Errorf("the bank sent segments again: %s", state)
 	}
 }
 

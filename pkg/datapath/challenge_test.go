@@ -32,7 +32,14 @@ func newChallenged(t *testing.T) *challenged {
 // newChallengedAs challenges by the kernel's cookies alone if old, as before Linux 6.9.
 func newChallengedAs(t *testing.T, old bool) *challenged {
 	t.Helper()
+	return newBankUnder(t, old, func(*te.BankNet) {})
+}
+
+// newBankUnder changes the net before.
+func newBankUnder(t *testing.T, old bool, change func(*te.BankNet)) *challenged {
+	t.Helper()
 	b := &challenged{BankNet: te.Bank(t), t: t}
+	change(b.BankNet)
 	b.opts = Options{
 		Interface: b.Bank.Interface, BPFFS: te.PinDir(t), Limit: DefaultLimit, Sources: MinSources, Version: "test", kernelCookies: old,
 	}
@@ -147,15 +154,14 @@ func TestChallengedConnectionLooksNormal(t *testing.T) {
 		sysctl string
 		value  string
 	}{
-		{"all options", "", ""},
+		{"all options", "net/ipv4/tcp_ecn", "1"},
+		{"all but ECN", "net/ipv4/tcp_ecn", "2"},
 		{"no timestamps", "net/ipv4/tcp_timestamps", "0"},
 		{"neither timestamps nor SACK", "net/ipv4/tcp_sack", "0"},
 		{"no options but MSS", "net/ipv4/tcp_window_scaling", "0"},
 		{"timestamps alone", "net/ipv4/tcp_timestamps", "1"},
 	} {
-		if row.sysctl != "" {
-			b.Customer.Sysctl(t, row.sysctl, row.value)
-		}
+		b.Customer.Sysctl(t, row.sysctl, row.value)
 		for _, to := range []netip.AddrPort{b.Bank.Addr(bankPort), b.Bank.Addr6(bankPort)} {
 			b.set(ChallengeNever)
 			normal := b.dial(to)
@@ -166,7 +172,7 @@ func TestChallengedConnectionLooksNormal(t *testing.T) {
 			before, cookies := b.txs(), b.cookies()
 			c := b.dial(to)
 			roundTrip(t, c)
-			if got := b.facts(c); got != want || !strings.Contains(got, "mss") {
+			if got := b.facts(c); got != want || !strings.Contains(got, "mss") || strings.Contains(got, "ecn") != (row.name == "all options") {
 				t.Errorf("%s, %v: challenged\n%s\nnormal\n%s", row.name, to, got, want)
 			}
 			roundTrip(t, normal) // opened before

@@ -4,14 +4,21 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
@@ -97,5 +104,71 @@ func TestAnyMSSDuringAFlood(t *testing.T) {
 	for _, advmss := range []string{"88", "536", "1220", "1360", "1440", "1460"} {
 		b.Customer.Run(t, "ip", "route", "change", "198.51.100.0/24", "dev", "eth0", "advmss", advmss)
 		roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
+	}
+}
+
+// Either link may be the narrower one: what is agreed on is as without a challenge, from the least that IPv4 hosts must take to
+// jumbo frames.
+func TestAnyMTU(t *testing.T) {
+	for _, mtu := range []struct{ bank, customer int }{
+		{1500, 1500}, {9000, 9000}, {9000, 1500}, {1500, 9000}, {1280, 9000}, {9000, 1280}, {576, 576}, {1500, 576},
+	} {
+		t.Run(fmt.Sprintf("%d to %d", mtu.bank, mtu.customer), func(t *testing.T) {
+			b := newBankUnder(t, false, func(n *te.BankNet) { n.MTU(mtu.bank, mtu.customer) })
+			b.echo()
+			targets := []netip.AddrPort{b.Bank.Addr(bankPort)}
+			if min(mtu.bank, mtu.customer) >= 1280 { // IPv6's least
+				targets = append(targets, b.Bank.Addr6(bankPort))
+			}
+			for _, to := range targets {
+				b.set(ChallengeNever)
+				normal := b.dial(to)
+				want := b.facts(normal) // before data adapt the MSS received
+				b.set(ChallengeAlways)
+				c := b.dial(to)
+				if got := b.facts(c); got != want || b.txs() == 0 {
+					t.Errorf("%v: challenged\n%s\nnormal\n%s", to, got, want)
+				}
+				roundTrip(t, normal)
+				roundTrip(t, c)
+			}
+			if c := b.cookies(); int(c.Accepted) != len(targets) || c.Refused+c.Late != 0 {
+				t.Errorf("cookies %+v", c)
+			}
+		})
+	}
+}
+
+// Data in a SYN, as TCP Fast Open has it (RFC 7413), is not acknowledged, and sent again; the client gets no cookie of that kind.
+func TestFastOpenDuringAFlood(t *testing.T) {
+	b := newFlooded(t)
+	for _, h := range []*te.Host{b.Bank, b.Customer} {
+		h.Sysctl(t, "net/ipv4/tcp_fastopen", "3")
+	}
+	b.serve(b.listenWith(unspecified, false, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, 16) }))
+	for _, when := range []Challenge{ChallengeNever, ChallengeAlways, ChallengeAlways, ChallengeNever} { // the first gets a cookie
+		b.set(when)
+		for _, to := range []netip.AddrPort{b.Bank.Addr(bankPort), b.Bank.Addr6(bankPort)} {
+			start := time.Now()
+			d := net.Dialer{Timeout: te.ConnectTimeout, Control: func(_, _ string, c syscall.RawConn) (err error) {
+				e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT, 1) })
+				return errors.Join(e, err)
+			}}
+			b.Customer.Do(t, func() {
+				c, err := d.Dial("tcp", to.String())
+				must(t, err)
+				roundTrip(t, c)
+				must(t, c.Close())
+			})
+			if took := time.Since(start); took > 900*time.Millisecond {
+				t.Errorf("%v under %v took %v", to, when, took)
+			}
+		}
+	}
+	if c := b.cookies(); c.Accepted < 4 || c.Refused != 0 {
+		t.Errorf("cookies %+v", c)
+	}
+	if sent := b.Customer.Run(t, "nstat", "-asz", "TcpExtTCPFastOpenActive"); !regexp.MustCompile(`TCPFastOpenActive +[1-9]`).MatchString(sent) {
+		t.Errorf("no SYN had data: %s", sent)
 	}
 }

@@ -58,7 +58,10 @@ func TestReferenceHashHasThePublishedValues(t *testing.T) {
 func randomCookie(rng *rand.Rand) bpftest.Cookie {
 	k := bpftest.Cookie{
 		PortsISN: rng.Uint64(), Key: [2]uint64{rng.Uint64(), rng.Uint64()}, IPv6: rng.IntN(2) == 0,
-		Timestamps: rng.IntN(2) == 0, Epoch: rng.Uint32N(1 << 24), Options: rng.Uint32N(1 << 21),
+		Timestamps: rng.IntN(2) == 0, Epoch: rng.Uint32N(1 << 24), Options: rng.Uint32N(1 << 22),
+	}
+	if !k.Timestamps {
+		k.Options &= 1<<21 - 1 // no room for ECN
 	}
 	k.Other = k.Epoch - 1
 	k.Addresses[0] = rng.Uint64()

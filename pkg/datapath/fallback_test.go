@@ -162,14 +162,15 @@ func TestConnectionsByTheKernelsCookies(t *testing.T) {
 		b.serve(b.listenFallback())
 		b.arm()
 		b.wantFallback(FallbackOn)
+		b.Customer.Sysctl(t, "net/ipv4/tcp_ecn", "1") // asks for it; the kernel remembers it by the timestamp
 		for _, row := range []struct {
 			name    string
 			sysctl  string
 			options []string
 		}{
-			{"all options", "", []string{"ts", "sack", "wscale"}},
-			{"no SACK", "net/ipv4/tcp_sack", []string{"ts", "wscale"}},
-			{"no window scale either", "net/ipv4/tcp_window_scaling", []string{"ts"}},
+			{"all options", "", []string{"ts", "sack", "wscale", "ecn"}},
+			{"no SACK", "net/ipv4/tcp_sack", []string{"ts", "wscale", "ecn"}},
+			{"no window scale either", "net/ipv4/tcp_window_scaling", []string{"ts", "ecn"}},
 			{"no timestamps either", "net/ipv4/tcp_timestamps", nil},
 		} {
 			if row.sysctl != "" {
@@ -181,7 +182,7 @@ func TestConnectionsByTheKernelsCookies(t *testing.T) {
 				roundTrip(t, c)
 				facts := b.facts(c)
 				bank, customer, _ := strings.Cut(facts, " | ")
-				for _, option := range []string{"ts", "sack", "wscale"} {
+				for _, option := range []string{"ts", "sack", "wscale", "ecn"} {
 					want := slices.Contains(row.options, option)
 					if strings.Contains(" "+bank, " "+option) != want || strings.Contains(" "+customer, " "+option) != want {
 						t.Errorf("%s, %v: %s is there or isn't: %s", row.name, to, option, facts)

@@ -14,13 +14,14 @@ const (
 	offerNoWscale   = 15
 	offerSACK       = 0x10
 	offerTimestamps = 0x20
+	offerECN        = 0x40
 	maxWscale       = 14 // RFC 7323 section 2.3
 )
 
 // readOffer finds out what the kernel itself would offer in the calling thread's network namespace.
 func readOffer() (uint16, error) {
 	values := map[string]uint64{}
-	for _, name := range []string{"tcp_syncookies", "tcp_window_scaling", "tcp_sack", "tcp_timestamps", "tcp_rmem"} {
+	for _, name := range []string{"tcp_syncookies", "tcp_window_scaling", "tcp_sack", "tcp_timestamps", "tcp_ecn", "tcp_rmem"} {
 		v, err := readSysctl("/proc/sys/net/ipv4/" + name)
 		if err != nil {
 			return 0, fmt.Errorf("%w: %w", ErrNoChallenge, err)
@@ -43,6 +44,9 @@ func readOffer() (uint16, error) {
 	}
 	if values["tcp_timestamps"] != 0 {
 		offer |= offerTimestamps
+	}
+	if values["tcp_ecn"] != 0 {
+		offer |= offerECN
 	}
 	return offer, nil
 }

@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -22,6 +25,32 @@ func ageChallenge(t testing.TB, cpus *ebpf.Map) {
 	for cpu := range int64(cpus.MaxEntries()) {
 		_, err := memory.WriteAt(long, cpu*int64(cpuBytes)+int64(unsafe.Offsetof(bpfWeirCpu{}.ChallengedNs)))
 		must(t, err)
+	}
+}
+
+// settleChallenge shows every CPU the challenge, and then that it is old.
+func (b *challenged) settleChallenge() {
+	b.t.Helper()
+	syn := te.NewSYN(netip.MustParseAddrPort("198.18.0.1:1"), b.Bank.Addr(bankPort))
+	syn.SrcMAC, syn.DstMAC = b.Attacker.MAC, b.Bank.MAC
+	show := func() {
+		for cpu := range runtime.NumCPU() {
+			te.OnCPU(b.t, cpu, func() { te.SendFrames(b.t, b.Attacker, b.Attacker.Interface, [][]byte{syn.Bytes()}) })
+		}
+	}
+	show()
+	ageChallenge(b.t, b.a.cpus)
+	settle()
+	show()
+	memory, err := b.a.cpus.Memory()
+	must(b.t, err)
+	for cpu := range int64(runtime.NumCPU()) {
+		var settled [4]byte
+		_, err := memory.ReadAt(settled[:], cpu*int64(cpuBytes)+int64(unsafe.Offsetof(bpfWeirCpu{}.Settled)))
+		must(b.t, err)
+		if settled[0] == 0 {
+			b.t.Fatalf("the challenge is a new one for CPU %d", cpu)
+		}
 	}
 }
 
@@ -68,9 +97,7 @@ func TestConnectionsLiveInALongChallenge(t *testing.T) {
 	b.policy(auto)
 	f := te.Flood(t, b.Attacker, b.Bank, te.FloodOptions{Target: b.Bank.Addr(bankPort), Sources: te.RandomSources, Rate: 20_000})
 	b.awaitChallenge(true, te.ConnectTimeout)
-	time.Sleep(100 * time.Millisecond) // every CPU has seen it
-	ageChallenge(t, b.a.cpus)
-	settle()
+	b.settleChallenge()
 	connect() // during it, from known sources and by cookies
 	b.forget()
 	connect()
@@ -94,5 +121,61 @@ func TestConnectionsLiveInALongChallenge(t *testing.T) {
 	}
 	if f.Stop() == 0 {
 		t.Error("no flood")
+	}
+}
+
+// The kernel answers an allowed source's SYN; its ACK comes when the source, or who forges it, is over the ceiling.
+func TestHandshakesAcrossTheCeiling(t *testing.T) {
+	te.Tool(t, "nft")
+	b := newChallenged(t)
+	b.echo()
+	b.set(ChallengeAlways)
+	b.settleChallenge()
+	b.Bank.Do(t, func() {
+		k, err := NewListKeeper(b.opts.BPFFS, b.opts.Interface, ListSettings{Ceiling: 10})
+		must(t, err)
+		must(t, k.Put(entry(ListAllow, "198.51.100.2/32", time.Hour), entry(ListAllow, "2001:db8::2/128", time.Hour)))
+		must(t, k.Hold(time.Hour))
+	})
+	b.Customer.Run(t, "nft", "add table inet late; add chain inet late out { type filter hook output priority 0; }; "+
+		"add rule inet late out tcp flags & (syn | ack) == ack drop")
+	conns := []net.Conn{b.dial(b.Bank.Addr(bankPort)), b.dial(b.Bank.Addr6(bankPort))}
+	var forged [][]byte
+	for _, f := range []te.Frame{{Src: b.Customer.IPv4, Dst: b.Bank.IPv4}, {Src: b.Customer.IPv6, Dst: b.Bank.IPv6}} {
+		f.SrcMAC, f.DstMAC, f.L4 = b.Attacker.MAC, b.Bank.MAC, te.UDP{SrcPort: 9, DstPort: 9}
+		forged = append(forged, slices.Repeat([][]byte{f.Bytes()}, 200)...)
+	}
+	wire, stop := te.NewWire(t, b.Attacker, b.Attacker.Interface), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := wire.Send(forged...); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	end := sync.OnceFunc(func() { close(stop); wg.Wait() })
+	t.Cleanup(end)
+	b.Customer.Run(t, "nft", "delete table inet late")
+	for _, c := range conns {
+		roundTrip(t, c)
+	}
+	end()
+	if c := b.cookies(); c.Accepted != 0 {
+		t.Errorf("cookies %+v: the kernel was to answer the SYNs", c)
+	}
+	if n := b.forged(); n != 0 {
+		t.Errorf("%d ACKs were taken for forged", n)
+	}
+	counters, err := b.a.Counters()
+	must(t, err)
+	if counters[ClassUDP][VerdictPass][ReasonAllowed].Packets > 1000 {
+		t.Error("the ceiling wasn't reached")
 	}
 }

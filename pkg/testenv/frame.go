@@ -13,6 +13,7 @@ type Frame struct {
 
 	Src, Dst   netip.Addr // both IPv4 or both IPv6
 	TTL        uint8      // 0: 64
+	Class      uint8      // the byte of DSCP and ECN
 	Options    []byte     // IPv4, padded to a multiple of 4 bytes, 40 at most
 	Extensions []Extension
 	Fragment   Fragment
@@ -112,7 +113,7 @@ func (f Frame) ipv4() []byte {
 		fragment |= 0x2000
 	}
 	b := make([]byte, 20, length+len(payload))
-	b[0] = 4<<4 | byte(length/4)
+	b[0], b[1] = 4<<4|byte(length/4), f.Class
 	binary.BigEndian.PutUint16(b[2:], uint16(length+len(payload)))
 	binary.BigEndian.PutUint16(b[4:], uint16(f.Fragment.ID))
 	binary.BigEndian.PutUint16(b[6:], fragment)
@@ -144,7 +145,7 @@ func (f Frame) ipv6() []byte {
 		next = extensions[i].Type
 	}
 	b := make([]byte, 40, 40+len(payload))
-	b[0] = 6 << 4
+	b[0], b[1] = 6<<4|f.Class>>4, f.Class<<4
 	binary.BigEndian.PutUint16(b[4:], uint16(len(payload)))
 	b[6] = next
 	b[7] = f.ttl()

@@ -65,6 +65,16 @@ func (b *BankNet) join(name string, number byte) *Host {
 	return h
 }
 
+// MTU sets that of the bank's and the customer's links, and of the switch, which has to carry both.
+func (b *BankNet) MTU(bank, customer int) {
+	b.t.Helper()
+	set := func(h *Host, iface string, mtu int) { h.ip(b.t, fmt.Sprintf("link set %s mtu %d", iface, mtu)) }
+	set(b.Switch, "bank", bank)
+	set(b.Bank, b.Bank.Interface, bank)
+	set(b.Switch, "customer", customer)
+	set(b.Customer, b.Customer.Interface, customer)
+}
+
 // Pair makes two hosts on one cable, 198.51.100.1 and .2, without any other route.
 func Pair(t testing.TB) (a, b *Host) {
 	t.Helper()
