@@ -36,6 +36,7 @@ func (c Config) network(o observation) wire.Network {
 		Mode:                 wire.ModeObserve,
 		IntervalSeconds:      round(o.interval.Seconds()),
 		Rates:                rates(&o.counted, o.interval),
+		Verdicts:             verdicts(&o.counted),
 		Drops:                byReason(&o.counted, datapath.VerdictDrop),
 		WouldDrop:            byReason(&o.counted, datapath.VerdictWouldDrop),
 		Challenged:           byReason(&o.counted, datapath.VerdictTX),
@@ -85,6 +86,31 @@ func rates(counted *datapath.Counters, interval time.Duration) map[string]wire.R
 			PacketsPerSecond: round(float64(offered.Packets) / interval.Seconds()),
 			BytesPerSecond:   round(float64(offered.Bytes) / interval.Seconds()),
 		}
+	}
+	return m
+}
+
+// verdicts has the classes that packets came of, nil if there are none.
+func verdicts(counted *datapath.Counters) map[string]wire.Verdicts {
+	var m map[string]wire.Verdicts
+	for class := range datapath.NumClasses {
+		sum := func(v datapath.Verdict) (n uint64) {
+			for _, c := range counted[class][v] {
+				n += c.Packets
+			}
+			return n
+		}
+		v := wire.Verdicts{
+			Passed: sum(datapath.VerdictPass), WouldDrop: sum(datapath.VerdictWouldDrop),
+			Dropped: sum(datapath.VerdictDrop), Challenged: sum(datapath.VerdictTX),
+		}
+		if v == (wire.Verdicts{}) {
+			continue
+		}
+		if m == nil {
+			m = map[string]wire.Verdicts{}
+		}
+		m[class.String()] = v
 	}
 	return m
 }

@@ -59,7 +59,8 @@ func TestNetworkUnderFlood(t *testing.T) {
 	}
 	got.Rates = nil
 	expectJSON(t, "flood", encode(t, got), `{"active_tcp_connections":205,"syn_packet_count":1234,"timestamp":1735787045.25,`+
-		`"early":true,"mode":"enforce","lease_seconds":599.12,"interval_seconds":0.3,"drops":{"source_rate":1000},`+
+		`"early":true,"mode":"enforce","lease_seconds":599.12,"interval_seconds":0.3,"verdicts":{"other":{"passed":1},`+
+		`"syn":{"passed":10,"would_drop":20,"dropped":1000}},"drops":{"source_rate":1000},`+
 		`"would_drop":{"source_rate":20},"top_sources":[{"source":"192.0.2.7","syn_per_second":333.33,"limited":true},`+
 		`{"source":"2001:db8:1::/64","syn_per_second":2,"limited":false}],"tcp":{"listen_overflows":1,"listen_drops":2,`+
 		`"syncookies_sent":3,"syncookies_received":4,"syncookies_failed":5}}`)

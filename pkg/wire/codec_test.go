@@ -30,6 +30,7 @@ func TestGolden(t *testing.T) {
 			ActiveTCPConnections: 392, SYNPacketCount: 789, Timestamp: at, Early: true, Interface: "eth0", Tier: "xdp-native",
 			Mode: ModeEnforce, LeaseSeconds: 599.5, IntervalSeconds: 5,
 			Rates:      map[string]Rate{"syn": {157.8, 11677.2}, "udp": {1, 80}},
+			Verdicts:   map[string]Verdicts{"syn": {96, 3, 600, 90}, "udp": {Passed: 5}},
 			Drops:      map[string]uint64{"source_rate": 600},
 			WouldDrop:  map[string]uint64{"source_rate": 3},
 			Challenged: map[string]uint64{"unverified": 90}, Challenging: true, ChallengeStarts: 2, NICDiscards: 12, BeyondHost: true,

@@ -23,28 +23,37 @@ type Network struct {
 	SYNPacketCount       uint64  `json:"syn_packet_count"` // SYNs offered in the last 5 s, before any drop
 	Timestamp            float64 `json:"timestamp"`        // Unix seconds
 
-	Early           bool              `json:"early,omitempty"` // sent at once on crossing the early-report level
-	Interface       string            `json:"interface,omitempty"`
-	Tier            string            `json:"tier,omitempty"`             // how the datapath is attached: xdp-native, xdp-generic
-	Mode            string            `json:"mode,omitempty"`             // ModeObserve or ModeEnforce, as it acts now
-	LeaseSeconds    float64           `json:"lease_seconds,omitempty"`    // until enforcement ends by itself
-	IntervalSeconds float64           `json:"interval_seconds,omitempty"` // what the rates and drops below cover
-	Rates           map[string]Rate   `json:"rates,omitempty"`            // by class: syn, syn_ack, tcp, rst, udp, icmp, fragment, other
-	Drops           map[string]uint64 `json:"drops,omitempty"`            // packets dropped, by reason
-	WouldDrop       map[string]uint64 `json:"would_drop,omitempty"`       // packets that enforce mode would have dropped, by reason
-	Challenged      map[string]uint64 `json:"challenged,omitempty"`       // packets answered by a SYN cookie, by what spoke against them
-	Challenging     bool              `json:"challenging,omitempty"`      // SYNs to listeners are answered by SYN cookies now
-	ChallengeStarts uint64            `json:"challenge_starts,omitempty"` // how often they began to be by themselves, since counting began
-	NICDiscards     uint64            `json:"nic_discards,omitempty"`     // packets that the network card discarded before the host saw them
-	BeyondHost      bool              `json:"beyond_host,omitempty"`      // it does during a flood, which is more than this host can hold
-	TopSources      []Source          `json:"top_sources,omitempty"`      // by SYN rate, highest first
-	TCP             *TCPHealth        `json:"tcp,omitempty"`
+	Early           bool                `json:"early,omitempty"` // sent at once on crossing the early-report level
+	Interface       string              `json:"interface,omitempty"`
+	Tier            string              `json:"tier,omitempty"`             // how the datapath is attached: xdp-native, xdp-generic
+	Mode            string              `json:"mode,omitempty"`             // ModeObserve or ModeEnforce, as it acts now
+	LeaseSeconds    float64             `json:"lease_seconds,omitempty"`    // until enforcement ends by itself
+	IntervalSeconds float64             `json:"interval_seconds,omitempty"` // what the rates and drops below cover
+	Rates           map[string]Rate     `json:"rates,omitempty"`            // by class: syn, syn_ack, tcp, rst, udp, icmp, fragment, other
+	Verdicts        map[string]Verdicts `json:"verdicts,omitempty"`         // packets by class and by what became of them, classes without any left out
+	Drops           map[string]uint64   `json:"drops,omitempty"`            // packets dropped, by reason
+	WouldDrop       map[string]uint64   `json:"would_drop,omitempty"`       // packets that enforce mode would have dropped, by reason
+	Challenged      map[string]uint64   `json:"challenged,omitempty"`       // packets answered by a SYN cookie, by what spoke against them
+	Challenging     bool                `json:"challenging,omitempty"`      // SYNs to listeners are answered by SYN cookies now
+	ChallengeStarts uint64              `json:"challenge_starts,omitempty"` // how often they began to be by themselves, since counting began
+	NICDiscards     uint64              `json:"nic_discards,omitempty"`     // packets that the network card discarded before the host saw them
+	BeyondHost      bool                `json:"beyond_host,omitempty"`      // it does during a flood, which is more than this host can hold
+	TopSources      []Source            `json:"top_sources,omitempty"`      // by SYN rate, highest first
+	TCP             *TCPHealth          `json:"tcp,omitempty"`
 }
 
 // Rate is what one class of packets offered to the interface.
 type Rate struct {
 	PacketsPerSecond float64 `json:"pps"`
 	BytesPerSecond   float64 `json:"bytes_per_second"`
+}
+
+// Verdicts are what became of the packets of a class.
+type Verdicts struct {
+	Passed     uint64 `json:"passed"`
+	WouldDrop  uint64 `json:"would_drop,omitempty"` // passed, too, but not among Passed
+	Dropped    uint64 `json:"dropped,omitempty"`
+	Challenged uint64 `json:"challenged,omitempty"` // answered by a SYN cookie
 }
 
 // Source is one row of the top talkers: an IPv4 address or an IPv6 /64.
