@@ -101,20 +101,29 @@ func newListVerb(verb, command, short string) *cobra.Command {
 	return cmd
 }
 
-// send publishes a command and waits for the status with its ID.
+// send sends a command and reports its status.
 func send(cmd *cobra.Command, c wire.Command, timeout time.Duration) error {
 	s, err := newSetup(cmd)
 	if err != nil {
 		return err
 	}
+	status, err := s.order(cmd.Context(), c, timeout)
+	if err != nil {
+		return err
+	}
+	return report(cmd.OutOrStdout(), status)
+}
+
+// order publishes a command over a connection of its own, and waits for the status with its ID.
+func (s setup) order(ctx context.Context, c wire.Command, timeout time.Duration) (wire.Status, error) {
 	c.ID = rand.Text()
 	c.Timestamp = wire.Timestamp(time.Now())
 	payload, err := wire.Encode(c)
 	if err != nil {
-		return err
+		return wire.Status{}, err
 	}
 	if _, err := wire.DecodeCommand(payload); err != nil {
-		return err // what the controller would say
+		return wire.Status{}, err // what the controller would say
 	}
 
 	client, err := bus.Connect(bus.Options{
@@ -122,13 +131,13 @@ func send(cmd *cobra.Command, c wire.Command, timeout time.Duration) error {
 		ClientID: "weir-ctl-" + c.ID,
 	})
 	if err != nil {
-		return err
+		return wire.Status{}, err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := client.AwaitConnection(ctx); err != nil {
-		return err
+		return wire.Status{}, err
 	}
 	answers := make(chan wire.Status, 1)
 	err = client.Subscribe(s.root.Status(), func(m bus.Message) {
@@ -141,16 +150,16 @@ func send(cmd *cobra.Command, c wire.Command, timeout time.Duration) error {
 		}
 	})
 	if err != nil {
-		return err
+		return wire.Status{}, err
 	}
 	if err := client.Publish(ctx, bus.Publication{Topic: s.root.Command(), Payload: payload, Delivery: bus.Confirmed}); err != nil {
-		return err
+		return wire.Status{}, err
 	}
 	select {
 	case status := <-answers:
-		return report(cmd.OutOrStdout(), status)
+		return status, nil
 	case <-ctx.Done():
-		return fmt.Errorf("%s: no answer in %v: is weir controller running, and on the topics of %s?", c.Command, timeout, s.root)
+		return wire.Status{}, fmt.Errorf("%s: no answer in %v: is weir controller running, and on the topics of %s?", c.Command, timeout, s.root)
 	}
 }
 

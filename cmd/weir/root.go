@@ -18,7 +18,8 @@ floods back by a command that anybody authorised may send.
 
   sudo weir up                 everything on this machine
   weir ctl enable-rate-limiting
-  sudo weir status`,
+  sudo weir status
+  sudo weir top                live, with keys to enable, disable and block`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -27,7 +28,7 @@ floods back by a command that anybody authorised may send.
 	root.PersistentFlags().Bool("verbose", false, "debug messages, and the verifier's log when a program is refused")
 	root.AddCommand(
 		newUp(), newSensor(), newMonitor(), newController(), newBroker(),
-		newCtl(), newStatus(), newUnload(), newConfig(), newVersion(),
+		newCtl(), newStatus(), newTop(), newUnload(), newConfig(), newVersion(),
 	)
 	return root
 }

@@ -26,15 +26,17 @@ func (s *Setting) appliesTo(command string) bool {
 
 // The commands that a setting may apply to.
 var (
-	atBroker   = []string{"up", "sensor", "monitor", "controller", "ctl"}
+	atBroker   = []string{"up", "sensor", "monitor", "controller", "ctl", "top"}
 	byItself   = []string{"sensor", "monitor", "controller", "ctl"}
-	atDatapath = []string{"up", "sensor", "controller", "status", "unload"}
+	atDatapath = []string{"up", "sensor", "controller", "status", "top", "unload"}
 	embedded   = []string{"up", "broker"}
 	sensing    = []string{"up", "sensor"}
+	ranking    = []string{"up", "sensor", "top"}
 	limiting   = []string{"up", "sensor", "controller"}
 	leasing    = []string{"up", "controller"}
 	monitoring = []string{"up", "monitor"}
-	intervals  = []string{"up", "sensor", "monitor"}
+	judging    = []string{"up", "monitor", "top"}
+	intervals  = []string{"up", "sensor", "monitor", "top"}
 	everything = []string{"up", "sensor", "monitor", "controller", "broker", "ctl", "status", "unload"}
 )
 
@@ -76,7 +78,7 @@ var Settings = complete(withBudgets([]Setting{
 		Help: "time between regular metrics; sensor and monitor must agree"},
 	{Key: "sensor.early-report", Commands: sensing, field: func(c *Config) any { return &c.Sensor.EarlyReport },
 		Help: "SYNs in 5 s over which network metrics are sent at once; 0 for never"},
-	{Key: "sensor.top-sources", Commands: sensing, field: func(c *Config) any { return &c.Sensor.TopSources },
+	{Key: "sensor.top-sources", Commands: ranking, field: func(c *Config) any { return &c.Sensor.TopSources },
 		Help: "number of sources with the highest SYN rate to report"},
 	{Key: "sensor.sources", Commands: sensing, field: func(c *Config) any { return &c.Sensor.Sources },
 		Help: "number of sources that the datapath tells apart, a power of two"},
@@ -116,7 +118,7 @@ var Settings = complete(withBudgets([]Setting{
 		Help: "CPU usage over which to alert, in percent"},
 	{Key: "monitor.ram-threshold", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.RAMThreshold },
 		Help: "RAM usage over which to alert, in percent"},
-	{Key: "monitor.syn-threshold", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.SYNThreshold },
+	{Key: "monitor.syn-threshold", Commands: judging, field: func(c *Config) any { return &c.Monitor.SYNThreshold },
 		Help: "SYNs in 5 s over which to alert"},
 	{Key: "monitor.connections-threshold", Commands: monitoring,
 		field: func(c *Config) any { return &c.Monitor.ConnectionsThreshold },

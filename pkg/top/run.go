@@ -1,0 +1,35 @@
+package top
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// Run shows the terminal until a person quits or ctx ends.
+func Run(ctx context.Context, cfg Config, s Source, c Commander, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	m := newModel(ctx, cfg, c, time.Now())
+	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out),
+		tea.WithoutSignalHandler(), tea.WithEnvironment(os.Environ()))
+	var source sync.WaitGroup
+	source.Go(func() {
+		p.Send(ended{s.Run(ctx, func(e Event) { p.Send(e) })})
+	})
+	_, err := p.Run()
+	cancel()
+	source.Wait()
+	if errors.Is(err, tea.ErrProgramKilled) && errors.Is(err, context.Canceled) {
+		return nil // by a signal
+	}
+	if err != nil {
+		return fmt.Errorf("the terminal: %w", err)
+	}
+	return nil
+}
