@@ -65,7 +65,7 @@ func (p *Picture) complete(now time.Time) (bool, error) {
 		if f.gone != nil {
 			return false, f.gone
 		}
-		if !f.at.IsZero() {
+		if f.whole || late && !f.at.IsZero() {
 			seen++
 		}
 	}

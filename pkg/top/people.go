@@ -62,7 +62,7 @@ func (v view) events(lines int) []string {
 
 func (v view) noEvents() string {
 	if !v.p.linked {
-		return fmt.Sprintf("  not known: no broker at %s", safe(v.p.cfg.Broker))
+		return fmt.Sprintf("  none to know of: no broker at %s since %s", safe(v.p.cfg.Broker), v.p.turned.Format("15:04:05"))
 	}
 	return "  none since " + v.p.turned.Format("15:04:05")
 }
@@ -91,6 +91,9 @@ func (v view) eventLines() []string {
 	}
 	slices.SortStableFunc(all, func(a, b line) int { return cmp.Compare(b.at.UnixNano(), a.at.UnixNano()) })
 	var out []string
+	if len(all) > 0 && !v.p.linked && !v.p.cfg.Remote {
+		out = append(out, v.paint(uneasy, v.cut(v.noEvents(), v.width)))
+	}
 	if v.p.unreadable > 0 {
 		out = append(out, v.cut(fmt.Sprintf("  %d unreadable messages, the last on %s: %s", v.p.unreadable,
 			safe(v.p.last.Topic), oneLine(v.p.last.Err.Error())), v.width))

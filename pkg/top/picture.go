@@ -42,6 +42,7 @@ type face struct {
 	name    string
 	network wire.Network
 	at      time.Time // of network; zero before the first
+	whole   bool      // a regular one has come, which isn't early
 	gone    error
 	since   time.Time // gone
 	past    map[string]*history
@@ -148,6 +149,7 @@ func (f *face) see(at time.Time, n wire.Network) {
 	if n.Early { // part of a step
 		return
 	}
+	f.whole = true
 	for _, class := range classes {
 		f.past[class].add(at, n.Rates[class].PacketsPerSecond)
 	}

@@ -17,9 +17,10 @@ type verdictRates struct {
 // verdicts are those of a class. What would have been dropped has passed, and isn't counted among passed.
 func (f *face) verdicts(class string) verdictRates {
 	v, said := f.network.Verdicts[class]
+	offered, counted := f.network.Rates[class]
 	return verdictRates{
 		f.perSecond(v.Passed), f.perSecond(v.WouldDrop), f.perSecond(v.Dropped), f.perSecond(v.Challenged),
-		said || f.network.Rates[class].PacketsPerSecond == 0 && f.network.Rates != nil,
+		said || counted && offered.PacketsPerSecond == 0,
 	}
 }
 

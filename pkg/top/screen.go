@@ -12,13 +12,14 @@ func (m *model) screen() string {
 		return m.tiny(v)
 	}
 	foot := m.foot(v)
-	headline := 1
-	if m.height >= 20 {
-		headline = 2
-	}
-	lines := v.head(headline)
-	if m.height >= 20 {
-		lines = append(lines, "")
+	var lines []string
+	if m.height < roomyHeight {
+		lines = v.head(1)
+	} else {
+		lines = append(v.head(2), "")
+		if foot[0] != "" {
+			foot = append([]string{""}, foot...)
+		}
 	}
 	room := m.height - len(lines) - len(foot)
 	var body []string

@@ -25,13 +25,18 @@ const (
 // sizes are the lines that each section has something for.
 func (v view) sizes(traffic, people bool) (most [numSections]int) {
 	if traffic {
-		most[chartRows], most[classRows], most[reasonRows] = 12, 1+len(classes), len(v.reasonLines())
+		most[chartRows], most[classRows], most[reasonRows] = 24, 1+len(classes), len(v.reasonLines())
 	}
 	if people {
 		most[sourceRows] = 1 + max(1, len(v.f.network.TopSources))
 		most[eventRows] = 1 + max(1, len(v.eventLines()))
 	}
-	most[gaps] = 3
+	for _, part := range []section{classRows, reasonRows, sourceRows, eventRows} {
+		if most[part] > 0 {
+			most[gaps]++
+		}
+	}
+	most[gaps]-- // between them; the chart has its own
 	return most
 }
 
@@ -90,7 +95,7 @@ func (v view) classes(lines int) []string {
 		header += v.right(c.name, c.width)
 	}
 	if sparkWidth > 0 {
-		header += "  " + v.fit("offered, "+v.reach(sparkWidth), sparkWidth)
+		header += "  " + v.fit(strings.TrimPrefix(v.reach(sparkWidth), "the "), sparkWidth)
 	}
 	out := []string{v.paint(faint, v.cut(header, v.width))}
 	for _, class := range v.shown(lines - 1) {
@@ -154,7 +159,7 @@ func (v view) classColumns() ([]classColumn, int) {
 	for _, c := range all {
 		left -= c.width
 	}
-	if left < 6 {
+	if left < 6 || v.fixed {
 		left = 0
 	}
 	return all, left

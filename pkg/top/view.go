@@ -8,11 +8,12 @@ import (
 	"charm.land/lipgloss/v2"
 )
 
-// The smallest terminal, and the width from which there are two columns.
+// The smallest terminal, and from when on there are two columns.
 const (
 	leastWidth  = 60
 	leastHeight = 15
 	wideFrom    = 140
+	roomyHeight = 20 // from which blank lines are affordable
 )
 
 // view draws a picture as it is now, for a width. It holds what a person has chosen to see.
@@ -61,13 +62,13 @@ func (v view) head(lines int) []string {
 // mode is what the datapath was told, and what else there is to know at once.
 func (v view) mode() string {
 	n := &v.f.network
-	text := "mode unknown"
+	text, limit := "mode unknown", ""
 	switch {
 	case v.f.at.IsZero():
 	case v.f.enforcing():
 		text = "mode enforce, lease ends in " + span(n.LeaseSeconds)
 		if l := v.p.limiting; l != nil && l.Rate > 0 {
-			text += fmt.Sprintf(", %s SYN/s and %s at once a source", number(float64(l.Rate)), number(float64(l.Burst)))
+			limit = fmt.Sprintf("; %s SYN/s and %s at once a source", number(float64(l.Rate)), number(float64(l.Burst)))
 		}
 	default:
 		text = "mode observe: only blocked sources are dropped"
@@ -81,36 +82,42 @@ func (v view) mode() string {
 	case n > 1:
 		text += fmt.Sprintf("; %d alerts", n)
 	}
-	if len(v.p.faces) > 1 {
-		text += "; tab: next interface"
+	if len(v.p.faces) > 1 && !v.fixed {
+		other := "another interface"
 		if f, s := v.p.worst(v.now); f != v.f && urgency[s] > urgency[Calm] {
-			text += fmt.Sprintf(", %s is %s", f.name, s.Words())
+			other = fmt.Sprintf("%s, %s", f.name, s.Words())
 		}
+		text += "; tab: " + other
 	}
+	text += limit // what matters least comes last, where it may be cut
 	return v.cut(text, v.width)
 }
 
 // host is a line of what the server itself feels. A number that is old isn't shown.
 func (v view) host() string {
 	each := (v.width - 4) / 3
-	cell := func(label, text string, past *history) string {
+	cell := func(label, text string, past *history, top float64) string {
 		text = label + " " + text + " "
 		room := each - lipgloss.Width(text)
-		return text + v.spark(past.until(v.now, room), room)
+		if v.fixed || room < 1 {
+			return v.fit(text, each)
+		}
+		values := past.until(v.now, room)
+		return text + v.chart(values, room, 1, max(top, highest(values)))[0]
 	}
 	percent := func(label string, g *gauge) string {
 		text := "    -"
 		if !g.at.IsZero() && v.now.Sub(g.at) <= v.p.cfg.silentAfter() {
 			text = fmt.Sprintf("%3.0f %%", g.value)
 		}
-		return cell(label, text, &g.past)
+		return cell(label, text, &g.past, 100)
 	}
 	connections := "-"
 	if !v.f.at.IsZero() {
 		connections = number(float64(v.f.network.ActiveTCPConnections))
 	}
 	return percent("cpu", &v.p.cpu) + "  " + percent("ram", &v.p.ram) + "  " +
-		cell("connections", connections, v.f.past[pastConnections])
+		cell("connections", connections, v.f.past[pastConnections], 0)
 }
 
 // body fills lines with what there is to see, most important first where there is little room.
@@ -148,6 +155,10 @@ func (v view) column(lines int, traffic, people bool) []string {
 	var grown [numSections]int
 	most := v.sizes(traffic, people)
 	grow := func(s section, to int) {
+		if s == chartRows && grown[s] == 0 && lines > 0 {
+			lines--
+			most[gaps], grown[gaps] = most[gaps]+1, grown[gaps]+1
+		}
 		n := min(max(0, min(to, most[s])-grown[s]), lines)
 		grown[s] += n
 		lines -= n
@@ -158,9 +169,9 @@ func (v view) column(lines int, traffic, people bool) []string {
 	}{
 		{classRows, 2}, {sourceRows, 3}, {eventRows, 2}, {classRows, 1 + v.busy()}, {reasonRows, 2}, {sourceRows, 5},
 		{gaps, 3}, {eventRows, 4}, {reasonRows, 4}, {classRows, 9}, {sourceRows, 8}, {eventRows, 6}, {chartRows, 7},
-		{sourceRows, 12}, {eventRows, 9}, {chartRows, 12}, {sourceRows, 1000}, {eventRows, 1000},
+		{sourceRows, 12}, {eventRows, 9}, {chartRows, 12}, {sourceRows, 1000}, {eventRows, 1000}, {chartRows, 24},
 	} {
-		if step.section == chartRows && lines+grown[chartRows] < 4 {
+		if step.section == chartRows && (lines+grown[chartRows] < 5 || most[chartRows] == 0) {
 			continue // too flat to tell anything
 		}
 		grow(step.section, step.to)
