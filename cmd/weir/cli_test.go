@@ -77,7 +77,7 @@ func TestErrorsAreOneLineWithAMend(t *testing.T) {
 func TestWithoutPrivilege(t *testing.T) {
 	s := newSite(t)
 	te.Tool(t, "setpriv")
-	for _, command := range []string{"sensor", "status", "unload"} {
+	for _, command := range []string{"sensor", "status", "unload", "top --once"} {
 		args := append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", binary}, s.args(command)...)
 		cmd := s.Bank.Command(t.Context(), "setpriv", args...)
 		out, _ := cmd.CombinedOutput()

@@ -62,7 +62,7 @@ func newSite(t testing.TB) *site {
 func (s *site) args(command string, flags ...string) []string {
 	args := append([]string{}, strings.Fields(command)...)
 	switch args[0] {
-	case "up", "sensor", "controller", "status", "unload":
+	case "up", "sensor", "controller", "status", "top", "unload":
 		args = append(args, "--bpffs", s.bpffs, "--interface", s.Bank.Interface)
 	}
 	return append(args, flags...)

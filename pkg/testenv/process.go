@@ -31,20 +31,25 @@ func (h *Host) StartCmd(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.out, &p.out
-	if err := cmd.Start(); err != nil {
+	p.start(t, h)
+	return p
+}
+
+func (p *Process) start(t testing.TB, h *Host) {
+	t.Helper()
+	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("%s: %v", h.Name, err)
 	}
 	go func() {
-		p.err = cmd.Wait()
+		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
 	t.Cleanup(func() {
 		p.Stop()
 		if t.Failed() {
-			t.Logf("%s: %s printed:\n%s", h.Name, strings.Join(cmd.Args, " "), tail(p.Output()))
+			t.Logf("%s: %s printed:\n%s", h.Name, strings.Join(p.cmd.Args, " "), tail(controls.ReplaceAllString(p.Output(), " ")))
 		}
 	})
-	return p
 }
 
 // PID is the process's number, which is its process group's too.

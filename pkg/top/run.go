@@ -2,7 +2,6 @@ package top
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,8 +15,9 @@ import (
 func Run(ctx context.Context, cfg Config, s Source, c Commander, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	m := newModel(ctx, cfg, c, time.Now())
-	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out),
-		tea.WithoutSignalHandler(), tea.WithEnvironment(os.Environ()))
+	p := tea.NewProgram(m, tea.WithInput(in), tea.WithOutput(out), tea.WithoutSignalHandler(), tea.WithEnvironment(os.Environ()))
+	// Not by WithContext, which doesn't wait for the end of reading.
+	defer context.AfterFunc(ctx, p.Quit)()
 	var source sync.WaitGroup
 	source.Go(func() {
 		p.Send(ended{s.Run(ctx, func(e Event) { p.Send(e) })})
@@ -25,9 +25,6 @@ func Run(ctx context.Context, cfg Config, s Source, c Commander, in io.Reader, o
 	_, err := p.Run()
 	cancel()
 	source.Wait()
-	if errors.Is(err, tea.ErrProgramKilled) && errors.Is(err, context.Canceled) {
-		return nil // by a signal
-	}
 	if err != nil {
 		return fmt.Errorf("the terminal: %w", err)
 	}

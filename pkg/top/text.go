@@ -3,6 +3,7 @@ package top
 import (
 	"fmt"
 	"math"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -72,11 +73,11 @@ func (l Look) cut(text string, width int) string {
 		more = "..."
 	}
 	runes := []rune(text)
-	runes = runes[:min(len(runes), 4*width)] // of which some may be without width
-	for len(runes) > 0 && lipgloss.Width(string(runes)) > width-lipgloss.Width(more) {
-		runes = runes[:len(runes)-1]
-	}
-	return string(runes) + more
+	runes = runes[:min(len(runes), 4*width)]           // of which some may be without width
+	fits := sort.Search(len(runes), func(n int) bool { // hostile texts are long, and this is done for each line of each frame
+		return lipgloss.Width(string(runes[:n+1])) > width-lipgloss.Width(more)
+	})
+	return string(runes[:fits]) + more
 }
 
 // wrap breaks a text at spaces into lines.
