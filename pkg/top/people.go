@@ -18,7 +18,10 @@ func (v view) sources(lines int) []string {
 	nameWidth := min(v.width-2-10-18, 44)
 	header := "  " + v.fit("source", nameWidth) + v.right("SYN/s", 10)
 	out := []string{v.paint(faint, header)}
-	if len(all) == 0 {
+	switch {
+	case len(all) == 0 && v.f.network.Challenging:
+		return append(out, v.cut("  none listed: challenged SYNs aren't counted by their source, which may be forged", v.width))
+	case len(all) == 0:
 		return append(out, "  none has sent a SYN lately")
 	}
 	first := max(0, v.index()-(lines-2))

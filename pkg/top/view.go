@@ -47,14 +47,18 @@ func (v view) head(lines int) []string {
 
 	state, why := v.p.state(f, v.now)
 	word := strings.ToUpper(state.Words())
-	indent := strings.Repeat(" ", len(word)+2)
-	for i, line := range v.wrap(why, v.width-len(indent)) {
-		switch {
-		case i == 0:
-			out = append(out, v.paint(toneOf(state), word)+"  "+line)
-		case i < lines:
-			out = append(out, indent+line)
+	room := v.width - len(word) - 2
+	reason := v.wrap(why, room)
+	if len(reason) > lines {
+		rest := strings.Join(reason[lines-1:], " ")
+		reason = append(reason[:lines-1], v.cut(rest, room))
+	}
+	for i, line := range reason {
+		lead := v.paint(toneOf(state), word)
+		if i > 0 {
+			lead = strings.Repeat(" ", len(word))
 		}
+		out = append(out, lead+"  "+line)
 	}
 	return append(out, v.mode(), v.host())
 }
