@@ -22,6 +22,15 @@ func (c *Counters) Offered(class Class) Count {
 	return sum
 }
 
+// Judged sums what met with a verdict in a class.
+func (c *Counters) Judged(class Class, v Verdict) Count {
+	var sum Count
+	for _, n := range c[class][v] {
+		sum.add(n)
+	}
+	return sum
+}
+
 // Total sums a verdict and reason over the classes.
 func (c *Counters) Total(v Verdict, r Reason) Count {
 	var sum Count

@@ -16,6 +16,7 @@ type observation struct {
 	counted  datapath.Counters // in the interval
 	syns     uint64            // in the last span
 	early    bool
+	seconds  []wire.Second
 	flood    bool   // syns are over the early-report level
 	discards uint64 // by the network card, in the interval
 	control  datapath.Control
@@ -44,6 +45,7 @@ func (c Config) network(o observation) wire.Network {
 		BeyondHost:           o.discards > 0 && (o.flood || overLimit(&o.counted)),
 		Challenging:          o.control.Challenging,
 		ChallengeStarts:      o.control.ChallengeStarts,
+		Seconds:              o.seconds,
 	}
 	if o.control.Enforcing() {
 		n.Mode = wire.ModeEnforce
@@ -94,12 +96,7 @@ func rates(counted *datapath.Counters, interval time.Duration) map[string]wire.R
 func verdicts(counted *datapath.Counters) map[string]wire.Verdicts {
 	var m map[string]wire.Verdicts
 	for class := range datapath.NumClasses {
-		sum := func(v datapath.Verdict) (n uint64) {
-			for _, c := range counted[class][v] {
-				n += c.Packets
-			}
-			return n
-		}
+		sum := func(v datapath.Verdict) uint64 { return counted.Judged(class, v).Packets }
 		v := wire.Verdicts{
 			Passed: sum(datapath.VerdictPass), WouldDrop: sum(datapath.VerdictWouldDrop),
 			Dropped: sum(datapath.VerdictDrop), Challenged: sum(datapath.VerdictTX),

@@ -15,6 +15,7 @@ func (s *Sensor) begin(now time.Time) error {
 		return unreadable(err)
 	}
 	s.window.add(now, counters.Offered(datapath.ClassSYN).Packets)
+	s.seconds.add(now, &counters)
 	s.reported = sampled{now, counters}
 	s.next = now.Add(s.cfg.Interval)
 	if _, err := s.host.CPU(); err != nil { // it measures from here on
@@ -38,6 +39,7 @@ func (s *Sensor) sample(now time.Time) error {
 		s.denied.Store(false)
 		s.publishPresence(now, wire.Online)
 	}
+	s.seconds.add(now, &counters)
 	syns := s.window.add(now, counters.Offered(datapath.ClassSYN).Packets)
 	if s.missed.Swap(false) {
 		s.early.missed()
@@ -113,6 +115,7 @@ func (s *Sensor) reportNetwork(now time.Time, counters datapath.Counters, syns u
 			counted:  counters.Sub(&s.reported.counters),
 			syns:     syns,
 			early:    early,
+			seconds:  s.seconds.report(!early),
 			flood:    s.cfg.EarlyReport > 0 && syns > s.cfg.EarlyReport,
 			discards: discards,
 			control:  control,

@@ -59,6 +59,7 @@ type Sensor struct {
 	window   window
 	early    early
 	presence presence
+	seconds  seconds
 	ticks    int
 	reported sampled   // at the last report
 	next     time.Time // regular report

@@ -34,6 +34,7 @@ func TestGolden(t *testing.T) {
 			Drops:      map[string]uint64{"source_rate": 600},
 			WouldDrop:  map[string]uint64{"source_rate": 3},
 			Challenged: map[string]uint64{"unverified": 90}, Challenging: true, ChallengeStarts: 2, NICDiscards: 12, BeyondHost: true,
+			Seconds:    []Second{{at - 1, 150, 120, 18}, {Timestamp: at, Offered: 3}},
 			TopSources: []Source{{"198.51.100.3", 150, true}, {"2001:db8:1::/64", 2.5, false}},
 			TCP:        &TCPHealth{1, 2, 3, 4, 5},
 		}, as(DecodeNetwork)},

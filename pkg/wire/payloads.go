@@ -38,6 +38,7 @@ type Network struct {
 	ChallengeStarts uint64              `json:"challenge_starts,omitempty"` // how often they began to be by themselves, since counting began
 	NICDiscards     uint64              `json:"nic_discards,omitempty"`     // packets that the network card discarded before the host saw them
 	BeyondHost      bool                `json:"beyond_host,omitempty"`      // it does during a flood, which is more than this host can hold
+	Seconds         []Second            `json:"seconds,omitempty"`          // SYNs second by second since the last regular report, oldest first
 	TopSources      []Source            `json:"top_sources,omitempty"`      // by SYN rate, highest first
 	TCP             *TCPHealth          `json:"tcp,omitempty"`
 }
@@ -46,6 +47,14 @@ type Network struct {
 type Rate struct {
 	PacketsPerSecond float64 `json:"pps"`
 	BytesPerSecond   float64 `json:"bytes_per_second"`
+}
+
+// Second is what became of the SYNs of one second.
+type Second struct {
+	Timestamp  float64 `json:"timestamp"` // Unix seconds, at its end
+	Offered    float64 `json:"offered"`   // packets per second
+	Dropped    float64 `json:"dropped,omitempty"`
+	Challenged float64 `json:"challenged,omitempty"`
 }
 
 // Verdicts are what became of the packets of a class.
