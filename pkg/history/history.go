@@ -1,0 +1,174 @@
+// Package history keeps what came over the broker in one SQLite file, bounded by age and size. It alone imports SQLite. Writing never
+// makes a caller wait: what a full or broken disk doesn't take is counted and given up, oldest first.
+package history
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite" // pure Go: weir stays one static binary
+)
+
+// Record is a message.
+type Record struct {
+	ID      int64 // in the order of arrival; 0 before it is kept
+	At      time.Time
+	Root    string // of the server that it is about; "" for public messages
+	Kind    string // metrics have one per topic, as have alerts and so on: the reader's to choose
+	Topic   string
+	Payload []byte
+}
+
+// Limits bound the file. Zero is no bound.
+type Limits struct {
+	Age   map[string]time.Duration // of each kind
+	Bytes int64                    // of the file, more or less
+}
+
+// Store is one file.
+type Store struct {
+	db     *sql.DB
+	limits Limits
+	log    *slog.Logger
+	queue  chan Record
+	end    context.CancelFunc
+	ended  sync.WaitGroup
+
+	lost   int // records, since it was logged; the writer's and under mu
+	mu     sync.Mutex
+	logged time.Time
+}
+
+const (
+	queueLen   = 4096
+	batchLen   = 1024
+	retryAfter = time.Second
+	pruneEvery = time.Minute
+	logEvery   = time.Minute
+	busyMillis = 5000
+)
+
+const schema = `
+CREATE TABLE IF NOT EXISTS messages (
+	id INTEGER PRIMARY KEY,
+	at INTEGER NOT NULL, -- Unix milliseconds
+	root TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	topic TEXT NOT NULL,
+	payload BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS messages_by_kind ON messages (root, kind, at);
+CREATE INDEX IF NOT EXISTS messages_by_age ON messages (kind, at);
+`
+
+// Open opens a file or makes it. One that isn't a database, or a broken one, is put aside, not overwritten.
+func Open(path string, limits Limits, log *slog.Logger) (*Store, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	db, err := open(path)
+	if isBroken(err) {
+		aside := fmt.Sprintf("%s.broken-%d", path, time.Now().Unix())
+		log.Warn("the history can't be read: it is put aside, and a new one begun", "file", aside, "err", err)
+		if err := putAside(path, aside); err != nil {
+			return nil, fmt.Errorf("history: %w", err)
+		}
+		db, err = open(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("history: %s: %w", path, err)
+	}
+	ctx, end := context.WithCancel(context.Background())
+	s := &Store{db: db, limits: limits, log: log, queue: make(chan Record, queueLen), end: end}
+	s.ended.Go(func() { s.write(ctx) })
+	return s, nil
+}
+
+func open(path string) (*sql.DB, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it readable for all
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", fmt.Sprintf("file:%s?_pragma=auto_vacuum(INCREMENTAL)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"+
+		"&_pragma=busy_timeout(%d)&_txlock=immediate", (&url.URL{Path: path}).EscapedPath(), busyMillis))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := db.Exec(schema); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// SQLite's results: https://www.sqlite.org/rescode.html.
+const (
+	sqliteCorrupt = 11
+	sqliteNotADB  = 26
+)
+
+func isBroken(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code()&0xff == sqliteCorrupt || e.Code()&0xff == sqliteNotADB)
+}
+
+func putAside(path, aside string) error {
+	if err := os.Rename(path, aside); err != nil {
+		return err
+	}
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if err := os.Rename(path+suffix, aside+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Add keeps a record, soon. It never waits.
+func (s *Store) Add(r Record) {
+	for {
+		select {
+		case s.queue <- r:
+			return
+		default:
+		}
+		select {
+		case <-s.queue:
+			s.lose(1)
+		default:
+		}
+	}
+}
+
+// Close keeps what was added and closes the file.
+func (s *Store) Close() error {
+	s.end()
+	s.ended.Wait()
+	return s.db.Close()
+}
+
+func (s *Store) lose(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost += n
+}
+
+func (s *Store) complain(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.logged) < logEvery {
+		return
+	}
+	s.log.Warn("the history can't be written: what comes meanwhile may be missing in it", "err", err, "lost", s.lost)
+	s.logged, s.lost = time.Now(), 0
+}

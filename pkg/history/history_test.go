@@ -1,0 +1,175 @@
+package history
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func openStore(t *testing.T, path string, limits Limits) (*Store, *bytes.Buffer) {
+	t.Helper()
+	var said bytes.Buffer
+	s, err := Open(path, limits, slog.New(slog.NewTextHandler(&said, nil)))
+	must(t, err)
+	return s, &said
+}
+
+func record(i int, kind string, age time.Duration) Record {
+	return Record{At: time.Now().Add(-age), Root: "bank/web1", Kind: kind, Topic: "bank/web1/" + kind, Payload: fmt.Appendf(nil, `{"n": %d}`, i)}
+}
+
+func read(t *testing.T, s *Store, q Query) []Record {
+	t.Helper()
+	if q.Root == "" {
+		q.Root = "bank/web1"
+	}
+	all, err := s.Read(t.Context(), q)
+	must(t, err)
+	return all
+}
+
+func TestRecordsAreThereAfterARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new folder", "his?tory%20.db")
+	s, _ := openStore(t, path, Limits{})
+	for i := range 2000 {
+		s.Add(record(i, "cpu", time.Hour-time.Duration(i)*time.Second))
+	}
+	s.Add(record(1, "alerts", 0))
+	s.Add(Record{At: time.Now(), Kind: "public", Topic: "public/x"})
+	must(t, s.Close())
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Fatalf("%v, %v", info, err)
+	}
+
+	s, _ = openStore(t, path, Limits{})
+	defer func() { must(t, s.Close()) }()
+	all := read(t, s, Query{Kinds: []string{"cpu"}})
+	if len(all) != 2000 || string(all[0].Payload) != `{"n": 0}` || string(all[1999].Payload) != `{"n": 1999}` || all[7].Topic != "bank/web1/cpu" {
+		t.Fatalf("%d records, %+v", len(all), all[0])
+	}
+	if got := read(t, s, Query{Kinds: []string{"cpu", "alerts"}, Limit: 3}); len(got) != 3 || got[2].Kind != "alerts" {
+		t.Errorf("the newest: %+v", got)
+	}
+	if got := read(t, s, Query{Kinds: []string{"cpu"}, Before: all[10].ID, Limit: 5}); len(got) != 5 || got[4].ID != all[9].ID {
+		t.Errorf("those before: %+v", got)
+	}
+	if got := read(t, s, Query{Kinds: []string{"cpu"}, Since: all[10].At, Until: all[12].At}); len(got) != 2 || got[0].ID != all[10].ID {
+		t.Errorf("of a time: %+v", got)
+	}
+	public, err := s.Read(t.Context(), Query{Kinds: []string{"public"}})
+	must(t, err)
+	if len(public) != 1 || len(public[0].Payload) != 0 {
+		t.Errorf("public: %+v", public)
+	}
+	if roots, err := s.Roots(t.Context(), time.Now().Add(-time.Minute)); err != nil || len(roots) != 1 || roots[0] != "bank/web1" {
+		t.Errorf("roots %q, %v", roots, err)
+	}
+	if _, err := s.Read(t.Context(), Query{}); err == nil {
+		t.Error("no kinds: taken")
+	}
+}
+
+func TestOldRecordsGo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.db")
+	s, _ := openStore(t, path, Limits{})
+	s.Add(record(1, "cpu", 2*time.Hour))
+	s.Add(record(2, "cpu", time.Minute))
+	s.Add(record(3, "alerts", 2*time.Hour))
+	must(t, s.Close())
+	s, _ = openStore(t, path, Limits{Age: map[string]time.Duration{"cpu": time.Hour}})
+	s.prune(time.Now())
+	if got := read(t, s, Query{Kinds: []string{"cpu", "alerts"}}); len(got) != 2 || got[0].Kind != "cpu" || got[1].Kind != "alerts" {
+		t.Errorf("%+v", got)
+	}
+	must(t, s.Close())
+}
+
+func TestTheFileStaysWithinItsBound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.db")
+	const bound = 1 << 20
+	s, _ := openStore(t, path, Limits{Bytes: bound})
+	payload := bytes.Repeat([]byte("x"), 1000)
+	for i := range 4000 {
+		r := record(i, "network", time.Minute)
+		r.Payload = payload
+		s.Add(r)
+		if i%1000 == 999 {
+			time.Sleep(100 * time.Millisecond) // the queue holds 4,096
+		}
+	}
+	s.Add(record(7, "alerts", 0))
+	must(t, s.Close())
+	s, _ = openStore(t, path, Limits{Bytes: bound})
+	s.prune(time.Now())
+	all := read(t, s, Query{Kinds: []string{"network"}})
+	if len(all) < 500 || len(all) > 1000 {
+		t.Errorf("%d records are left", len(all))
+	}
+	if got := read(t, s, Query{Kinds: []string{"alerts"}}); len(got) != 1 {
+		t.Errorf("the newest is gone: %+v", got)
+	}
+	must(t, s.Close())
+	if info, err := os.Stat(path); err != nil || info.Size() > 3*bound/2 {
+		t.Errorf("the file has %d bytes, %v", info.Size(), err)
+	}
+}
+
+func TestABrokenFileIsPutAside(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.db")
+	must(t, os.WriteFile(path, bytes.Repeat([]byte("no database. "), 1000), 0o600))
+	s, said := openStore(t, path, Limits{})
+	s.Add(record(1, "cpu", 0))
+	must(t, s.Close())
+	if aside, err := filepath.Glob(path + ".broken-*"); err != nil || len(aside) != 1 || !strings.Contains(said.String(), "put aside") {
+		t.Errorf("%q, %v, said %q", aside, err, said)
+	}
+}
+
+// What is refused stays in the queue, and is kept once it can be.
+func TestAFullDiskLosesNothingThatComesAfter(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to mount a small disk")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { must(t, exec.Command("umount", dir).Run()) })
+	s, said := openStore(t, filepath.Join(dir, "h.db"), Limits{})
+	must(t, os.WriteFile(filepath.Join(dir, "filler"), bytes.Repeat([]byte{1}, 100<<10), 0o600))
+	for i := range 1000 {
+		r := record(i, "network", 0)
+		r.Payload = bytes.Repeat([]byte("x"), 200)
+		s.Add(r)
+	}
+	time.Sleep(300 * time.Millisecond)
+	must(t, os.Remove(filepath.Join(dir, "filler")))
+	if out, err := exec.Command("mount", "-o", "remount,size=4m", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s.Add(record(1, "alerts", 0))
+	deadline := time.Now().Add(10 * time.Second)
+	for len(read(t, s, Query{Kinds: []string{"alerts"}})) == 0 && time.Now().Before(deadline) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if got := read(t, s, Query{Kinds: []string{"alerts", "network"}}); len(got) != 1001 {
+		t.Errorf("%d records", len(got))
+	}
+	must(t, s.Close())
+	if !strings.Contains(said.String(), "can't be written") {
+		t.Errorf("said %q", said)
+	}
+}
