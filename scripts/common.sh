@@ -66,8 +66,14 @@ install_wanted() (
 	case "$missing " in *" openssh-server "*) systemctl disable -q ssh >/dev/null 2>&1 || : ;; esac
 )
 
+want_page() {
+	want node nodejs
+	want npm npm
+}
+
 # One static binary, which runs on any machine with the same kind of processor.
 build_weir() {
+	"$root/scripts/page"
 	version=$(git -C "$root" describe --tags --always --dirty 2>/dev/null) || version=unknown
 	CGO_ENABLED=0 go build -C "$root" -trimpath -ldflags "-s -w -X main.version=$version" -o .build/weir ./cmd/weir
 }

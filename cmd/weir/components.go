@@ -62,11 +62,11 @@ anything but loopback must be asked for with --allow-remote.`,
 func newUp() *cobra.Command {
 	return settled(&cobra.Command{
 		Use:   "up",
-		Short: "Run everything on this machine: broker, sensor, monitor, controller (root)",
-		Long: `Run everything on this machine: the embedded broker, sensor, monitor and controller. With --broker it uses that
-broker and starts none.`,
+		Short: "Run everything on this machine: broker, sensor, monitor, controller, web page (root)",
+		Long: `Run everything on this machine: the embedded broker, sensor, monitor, controller and the web page. With --broker it
+uses that broker and starts none.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runParts(cmd, upBrokerPart, sensorPart, controllerPart, monitorPart)
+			return runParts(cmd, upBrokerPart, sensorPart, controllerPart, monitorPart, upWebPart)
 		},
 	})
 }

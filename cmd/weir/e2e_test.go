@@ -51,11 +51,12 @@ type site struct {
 	t testing.TB
 	*te.BankNet
 	bpffs string
+	dir   string
 }
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	return &site{t, te.Bank(t), te.PinDir(t)}
+	return &site{t, te.Bank(t), te.PinDir(t), t.TempDir()}
 }
 
 // args are those of a component in the bank.
@@ -65,8 +66,14 @@ func (s *site) args(command string, flags ...string) []string {
 	case "up", "sensor", "controller", "status", "top", "unload":
 		args = append(args, "--bpffs", s.bpffs, "--interface", s.Bank.Interface)
 	}
+	if args[0] == "up" {
+		args = append(args, "--web-history", s.history())
+	}
 	return append(args, flags...)
 }
+
+// history is a file of the site's own for the page.
+func (s *site) history() string { return filepath.Join(s.dir, "history.db") }
 
 // start starts a component in the bank and waits until it is ready.
 func (s *site) start(command string, flags ...string) *te.Process {

@@ -24,6 +24,7 @@ type Config struct {
 	Limit   Limit
 	Budgets [len(BudgetClasses)]Budget
 	Lists   Lists
+	Web     Web
 	Monitor monitor.Config // with Root and the sensor's Interval filled in
 	Log     Log
 
@@ -84,6 +85,17 @@ type Lists struct {
 	Ceiling              uint64 // packets per second of each allowed prefix
 }
 
+// Web is where the page is served, and what is kept for it.
+type Web struct {
+	Listen          string
+	TLSCert, TLSKey string // files
+	Watch           string // filters of others' roots, with commas
+	History         string // file; "" for none
+	KeepMetrics     time.Duration
+	KeepEvents      time.Duration
+	HistoryMB       int
+}
+
 // Log is how to log.
 type Log struct {
 	Level  string // debug, info, warn or error
@@ -104,7 +116,9 @@ func Default() *Config {
 		Sensor:          Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384},
 		Limit:           Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "auto", UnverifiedRate: 1000, UnverifiedBurst: 1000},
 		Lists:           Lists{Ceiling: 100_000},
-		Monitor:         monitor.DefaultConfig(),
-		Log:             Log{Level: "info", Format: "auto"},
+		Web: Web{Listen: "127.0.0.1:8080", History: "/var/lib/weir/history.db", KeepMetrics: 7 * 24 * time.Hour,
+			KeepEvents: 90 * 24 * time.Hour, HistoryMB: 1024},
+		Monitor: monitor.DefaultConfig(),
+		Log:     Log{Level: "info", Format: "auto"},
 	}
 }

@@ -26,8 +26,8 @@ func (s *Setting) appliesTo(command string) bool {
 
 // The commands that a setting may apply to.
 var (
-	atBroker   = []string{"up", "sensor", "monitor", "controller", "ctl", "top"}
-	byItself   = []string{"sensor", "monitor", "controller", "ctl"}
+	atBroker   = []string{"up", "sensor", "monitor", "controller", "web", "ctl", "top"}
+	byItself   = []string{"sensor", "monitor", "controller", "web", "ctl"}
 	atDatapath = []string{"up", "sensor", "controller", "status", "top", "unload"}
 	embedded   = []string{"up", "broker"}
 	sensing    = []string{"up", "sensor"}
@@ -35,9 +35,10 @@ var (
 	limiting   = []string{"up", "sensor", "controller"}
 	leasing    = []string{"up", "controller"}
 	monitoring = []string{"up", "monitor"}
-	judging    = []string{"up", "monitor", "top"}
-	intervals  = []string{"up", "sensor", "monitor", "top"}
-	everything = []string{"up", "sensor", "monitor", "controller", "broker", "ctl", "status", "unload"}
+	showing    = []string{"up", "web"}
+	judging    = []string{"up", "monitor", "web", "top"}
+	intervals  = []string{"up", "sensor", "monitor", "web", "top"}
+	everything = []string{"up", "sensor", "monitor", "controller", "broker", "web", "ctl", "status", "unload"}
 )
 
 // Settings is every setting there is, in the order in which people should read them.
@@ -114,13 +115,13 @@ var Settings = complete(withBudgets([]Setting{
 
 	{Key: "monitor.origin", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.Origin },
 		Help: "who the monitor's commands are from; each monitor of a server has its own"},
-	{Key: "monitor.cpu-threshold", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.CPUThreshold },
+	{Key: "monitor.cpu-threshold", Commands: judging, field: func(c *Config) any { return &c.Monitor.CPUThreshold },
 		Help: "CPU usage over which to alert, in percent"},
-	{Key: "monitor.ram-threshold", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.RAMThreshold },
+	{Key: "monitor.ram-threshold", Commands: judging, field: func(c *Config) any { return &c.Monitor.RAMThreshold },
 		Help: "RAM usage over which to alert, in percent"},
 	{Key: "monitor.syn-threshold", Commands: judging, field: func(c *Config) any { return &c.Monitor.SYNThreshold },
 		Help: "SYNs in 5 s over which to alert"},
-	{Key: "monitor.connections-threshold", Commands: monitoring,
+	{Key: "monitor.connections-threshold", Commands: judging,
 		field: func(c *Config) any { return &c.Monitor.ConnectionsThreshold },
 		Help:  "active TCP connections over which to alert"},
 	{Key: "monitor.clear-ratio", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.ClearRatio },
@@ -149,6 +150,23 @@ var Settings = complete(withBudgets([]Setting{
 		Help: "shortest time between two requests to scale for the same alert"},
 	{Key: "monitor.status-timeout", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.StatusTimeout },
 		Help: "time after which a command without a status is sent again"},
+
+	{Key: "web.listen", Commands: showing, field: func(c *Config) any { return &c.Web.Listen },
+		Help: "address:port of the web page; empty for none in weir up"},
+	{Key: "web.tls-cert", Commands: showing, field: func(c *Config) any { return &c.Web.TLSCert },
+		Help: "file of the page's certificate, in PEM; empty for plain HTTP"},
+	{Key: "web.tls-key", Commands: showing, field: func(c *Config) any { return &c.Web.TLSKey },
+		Help: "file of the certificate's private key"},
+	{Key: "web.watch", Type: List, Commands: showing, field: func(c *Config) any { return &c.Web.Watch },
+		Help: "other servers to show: ORG/SERVER or ORG/SITE/SERVER, with commas, + for any"},
+	{Key: "web.history", Commands: showing, field: func(c *Config) any { return &c.Web.History },
+		Help: "file that keeps what was received beyond the last hour; empty for none"},
+	{Key: "web.keep-metrics", Commands: showing, field: func(c *Config) any { return &c.Web.KeepMetrics },
+		Help: "how long it keeps metrics and public messages"},
+	{Key: "web.keep-events", Commands: showing, field: func(c *Config) any { return &c.Web.KeepEvents },
+		Help: "how long it keeps alerts, commands and statuses"},
+	{Key: "web.history-mb", Commands: showing, field: func(c *Config) any { return &c.Web.HistoryMB },
+		Help: "size of that file, in MiB, over which its oldest rows go"},
 
 	{Key: "log.level", Commands: everything, field: func(c *Config) any { return &c.Log.Level },
 		check: oneOf("debug", "info", "warn", "error"), Help: "least that is logged: debug, info, warn or error"},

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-sensor/weir/pkg/history"
+	"github.com/weir-sensor/weir/pkg/web"
+)
+
+func newWeb() *cobra.Command {
+	return settled(&cobra.Command{
+		Use:   "web",
+		Short: "Serve the web page: what happens now, what happened, and commands",
+		Long: `Serve the web page on http://127.0.0.1:8080: what the sensors, the monitor and the controller publish, live and as
+charts, the history, and buttons that send commands. Needs the broker only, and no privilege.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runParts(cmd, webPart) },
+	})
+}
+
+func webPart(s setup, _ *cobra.Command) (part, error) {
+	c := s.cfg
+	cfg := web.Config{
+		Root: s.root, Listen: c.Web.Listen, TLSCert: c.Web.TLSCert, TLSKey: c.Web.TLSKey, Interval: c.Sensor.Interval, Version: version,
+		Thresholds: web.Thresholds{
+			CPU: c.Monitor.CPUThreshold, RAM: c.Monitor.RAMThreshold, SYNs: c.Monitor.SYNThreshold,
+			Connections: c.Monitor.ConnectionsThreshold,
+		},
+	}
+	for _, f := range strings.Split(c.Web.Watch, ",") {
+		if f = strings.TrimSpace(f); f != "" {
+			cfg.Watch = append(cfg.Watch, f)
+		}
+	}
+	if err := cfg.Validate(); err != nil {
+		return part{}, fmt.Errorf("web: %w", err)
+	}
+	return part{name: "web", run: func(ctx context.Context, ready func()) error {
+		log := s.log.With("component", "web")
+		client, err := s.connect("web", nil)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		var kept web.History
+		if c.Web.History != "" {
+			h, err := history.Open(c.Web.History, historyLimits(c.Web.KeepMetrics, c.Web.KeepEvents, c.Web.HistoryMB), log)
+			if err != nil {
+				return fmt.Errorf("%w: choose another web.history, or none", err)
+			}
+			defer func() {
+				if err := h.Close(); err != nil {
+					log.Warn("close the history", "err", err)
+				}
+			}()
+			kept = h
+		}
+		w, err := web.New(cfg, client, kept, log)
+		if err != nil {
+			return err
+		}
+		return w.Run(ctx, ready)
+	}}, nil
+}
+
+func historyLimits(metrics, events time.Duration, megabytes int) history.Limits {
+	l := history.Limits{Age: map[string]time.Duration{}, Bytes: int64(megabytes) << 20}
+	for _, kind := range web.Metrics {
+		l.Age[kind] = metrics
+	}
+	for _, kind := range web.Events {
+		l.Age[kind] = events
+	}
+	return l
+}
+
+// webRetry is between attempts to serve the page in weir up.
+const webRetry = 10 * time.Second
+
+// upWebPart is the page, unless it isn't wanted. Protection doesn't depend on it: what fails is logged and tried again.
+func upWebPart(s setup, cmd *cobra.Command) (part, error) {
+	if s.cfg.Web.Listen == "" {
+		return part{}, nil
+	}
+	p, err := webPart(s, cmd)
+	if err != nil {
+		return part{}, err
+	}
+	log := s.log.With("component", "web")
+	run := p.run
+	p.run = func(ctx context.Context, ready func()) error {
+		for {
+			err := run(ctx, ready)
+			if ctx.Err() != nil {
+				return nil
+			}
+			log.Error("no page: everything else goes on, and it is tried again", "err", err)
+			ready()
+			select {
+			case <-time.After(webRetry):
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/datapath"
+	te "github.com/weir-sensor/weir/pkg/testenv"
+)
+
+// browsing is how long a browser test may take; the longest takes half a minute on an idle machine.
+const browsing = 3 * time.Minute
+
+// browse runs a browser test in the bank, and does what it asks for.
+func (s *site) browse(scenario string, does map[string]func(), env ...string) {
+	s.t.Helper()
+	te.Tool(s.t, "node", "chromium", "mosquitto_pub")
+	script, err := filepath.Abs("../../pkg/web/page/test/" + scenario + ".mjs")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), browsing)
+	defer cancel()
+	cmd := s.Bank.Command(ctx, "node", script)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), env...)
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		name, asks := strings.CutPrefix(lines.Text(), "@")
+		if !asks {
+			s.t.Log(lines.Text())
+			continue
+		}
+		answer := "done\n"
+		if does[name] == nil {
+			answer = "unknown\n"
+		} else {
+			does[name]()
+		}
+		if _, err := io.WriteString(in, answer); err != nil {
+			break
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		s.t.Fatalf("%s: %v\n%s", scenario, err, said.String())
+	}
+}
+
+func TestPageShowsWhatComes(t *testing.T) {
+	s := newSite(t)
+	broker := te.Mosquitto(t, s.Bank) // takes a message of 1 MB, other than the embedded one
+	s.start("web", "--web-history", s.history(), "--broker", "tcp://"+broker)
+	s.browse("tabs", nil, fmt.Sprint("PAGE_BROKER_PORT=", netip.MustParseAddrPort(broker).Port()))
+}
+
+func TestPageUnderFlood(t *testing.T) {
+	s := newSite(t)
+	s.serve()
+	s.start("broker")
+	s.start("sensor", "--sensor-interval", "1s")
+	controller := s.start("controller")
+	s.start("monitor", "--sensor-interval", "1s")
+	s.start("web", "--web-history", s.history(), "--sensor-interval", "1s")
+	r := s.reader()
+	enforcing := func(want bool) func() {
+		return func() {
+			te.Eventually(t, patience, "the control map", func() bool {
+				c, err := r.Control()
+				return err == nil && c.Enforcing() == want
+			})
+		}
+	}
+	s.browse("flood", map[string]func(){
+		"flood":     func() { te.Flood(t, s.Attacker, s.Bank, te.FloodOptions{Target: s.Bank.Addr(80), Rate: 5000}) },
+		"enforcing": enforcing(true),
+		"observing": enforcing(false),
+		"blocked": func() {
+			rising(t, "packets dropped for the block", func() uint64 {
+				c, err := r.Counters()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return c.Total(datapath.VerdictDrop, datapath.ReasonBlocked).Packets
+			})
+		},
+		"kill controller": controller.Kill,
+	})
+}
+
+func TestPageThroughOutages(t *testing.T) {
+	s := newSite(t)
+	history := s.history()
+	parts := map[string]*te.Process{}
+	does := map[string]func(){}
+	for name, flags := range map[string][]string{
+		"broker": nil, "sensor": {"--sensor-interval", "1s"},
+		"web": {"--web-history", history, "--sensor-interval", "1s", "--web-watch", "bank/+/+"},
+	} {
+		does["start "+name] = func() { parts[name] = s.start(name, flags...) }
+		does["kill "+name] = func() { parts[name].Kill() }
+	}
+	for _, name := range []string{"broker", "sensor", "web"} {
+		does["start "+name]()
+	}
+	s.browse("outage", does)
+}
+
+func TestPageUnderLoad(t *testing.T) {
+	s := newSite(t)
+	s.start("broker")
+	s.start("web", "--web-history", s.history())
+	s.browse("load", nil)
+}
+
+// A page that can't be served takes nothing else with it.
+func TestNoPageNoHarm(t *testing.T) {
+	s := newSite(t)
+	l := s.Bank.Listen(t, netip.MustParseAddrPort("127.0.0.1:8080"))
+	p := s.start("up", "--web-listen", l.Addr().String())
+	p.Await(t, "no page: everything else goes on", patience)
+	s.mustWeir("ctl enable-rate-limiting")
+	p.Signal(syscall.SIGTERM)
+	if err := p.Wait(patience); err != nil {
+		t.Error(err)
+	}
+	if out, status := s.weir("web", "--web-history", s.history(), "--web-listen", l.Addr().String()); status != 1 || !strings.Contains(out, "web.listen") {
+		t.Errorf("weir web: status %d, %s", status, out)
+	}
+	out, err := exec.Command(binary, "web", "--web-listen", "0.0.0.0:8080").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "beyond loopback") || strings.Count(string(out), "\n") != 1 {
+		t.Errorf("%v: %s", err, out)
+	}
+}

@@ -1,0 +1,82 @@
+// Commands: a button shows what it waits for until the controller's own status has come.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { store, useStore } from "./store";
+
+const answerWithin = 5000;
+
+export interface Order {
+  label: string;
+  command: string;
+  source?: string;
+  ttl_seconds?: number;
+  reason?: string;
+}
+
+export async function send(o: Order) {
+  const report = (state: "pending" | "success" | "failure", text: string) => {
+    store.pending = { label: o.label, state, text, at: store.now() };
+    store.changed();
+  };
+  report("pending", "waiting for the controller");
+  const { label: _, ...rest } = o;
+  try {
+    const response = await fetch("api/command", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ root: store.root, ...rest }),
+    });
+    const said = (await response.json()) as { id?: string; error?: string };
+    if (!response.ok || !said.id) return report("failure", said.error ?? `the page's server says ${response.status}`);
+    const status = await store.answer(said.id, answerWithin);
+    if (!status) return report("failure", "no answer in 5 s: is the controller running?");
+    report(status.status, status.detail ?? "");
+  } catch {
+    report("failure", "the page's server can't be reached: nothing was sent, as far as is known");
+  }
+}
+
+export function Actions() {
+  const s = useStore();
+  const busy = s.pending?.state === "pending";
+  const [asking, setAsking] = useState<Order>();
+  const disable = { label: "Disable", command: "disable_rate_limiting" };
+  return (
+    <section class="actions" aria-label="commands">
+      <Button label="Enable rate limiting" busy={busy} press={() => send({ label: "Enable rate limiting", command: "enable_rate_limiting" })} />
+      <Button label="Disable" busy={busy} press={() => s.server()?.attacked ? setAsking(disable) : send(disable)} />
+      <Button label="Scale up servers" busy={busy} press={() => send({ label: "Scale up servers", command: "scale_up_servers" })} />
+      <button type="button" onClick={() => s.clear()}>Clear all logs</button>
+      <p class={`result ${s.pending?.state ?? ""}`} role="status" aria-live="assertive" id="result">
+        {s.pending && <><strong>{s.pending.label}</strong>: {s.pending.state}{s.pending.text && `: ${s.pending.text}`}</>}
+      </p>
+      {asking && <Confirm order={asking} close={() => setAsking(undefined)}
+        what="The server is under attack. Disabling rate limiting lets everything through that it now holds back." />}
+    </section>
+  );
+}
+
+function Button({ label, busy, press }: { label: string; busy: boolean; press: () => void }) {
+  const mine = busy && store.pending?.label === label;
+  return <button type="button" disabled={busy} aria-busy={mine} onClick={press}>{label}{mine && " …"}</button>;
+}
+
+// One confirmation that says what will happen. With times to choose from, the choice is part of it.
+export function Confirm({ order, what, times, close }: {
+  order: Order; what: string; times?: [string, number][]; close: () => void;
+}) {
+  const box = useRef<HTMLDialogElement>(null);
+  const [ttl, setTTL] = useState(order.ttl_seconds);
+  useEffect(() => { box.current?.showModal(); }, []);
+  return (
+    <dialog ref={box} onClose={close} aria-labelledby="question">
+      <h2 id="question">{order.label}?</h2>
+      <p>{what}</p>
+      {times && <label>For <select value={ttl} onChange={(e) => setTTL(Number(e.currentTarget.value))}>
+        {times.map(([text, seconds]) => <option key={seconds} value={seconds}>{text}</option>)}
+      </select></label>}
+      <div class="bar">
+        <button type="button" class="primary" onClick={() => { box.current?.close(); void send({ ...order, ttl_seconds: ttl }); }}>{order.label}</button>
+        <button type="button" autofocus onClick={() => box.current?.close()}>Cancel</button>
+      </div>
+    </dialog>
+  );
+}

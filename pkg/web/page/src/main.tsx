@@ -1,0 +1,22 @@
+import { render } from "preact";
+import { Actions } from "./actions";
+import { Header, Overview } from "./header";
+import { store, useStore } from "./store";
+import { Tabs } from "./tabs";
+
+function Page() {
+  const s = useStore();
+  const silent = s.server()?.condition === "silent";
+  return (
+    <div class={s.lost || !s.broker || silent ? "page stale" : "page"}>
+      <Header />
+      <Actions />
+      <Overview />
+      <Tabs />
+      <footer class="dim">weir {s.hello?.version} {s.presence && `· ${s.presence.host ?? ""} ${s.presence.interface ?? ""} ${s.presence.tier ?? ""}`}</footer>
+    </div>
+  );
+}
+
+store.start();
+render(<Page />, document.getElementById("app")!);

@@ -1,0 +1,51 @@
+// The top sources, and what to do about one.
+
+import { useState } from "preact/hooks";
+import { Confirm, type Order } from "./actions";
+import { amount, clock } from "./format";
+import { useStore } from "./store";
+
+const times: [string, number][] = [["10 minutes", 600], ["1 hour", 3600], ["8 hours", 28_800], ["24 hours", 86_400]];
+const shownAtMost = 20;
+const fresh = 15_000; // a source that wasn't seen for so long has no live rate
+
+export function Sources() {
+  const s = useStore();
+  const [asking, setAsking] = useState<{ order: Order; what: string }>();
+  const rate = (x: { last: number; syn_per_second: number }) => s.now() - x.last < fresh ? x.syn_per_second : 0;
+  const all = [...s.sources.values()].sort((a, b) => rate(b) - rate(a) || b.last - a.last).slice(0, shownAtMost);
+  const block = (source: string) => setAsking({
+    order: { label: `Block ${source}`, command: "block_source", source, ttl_seconds: 3600, reason: "from the page" },
+    what: `All packets from ${source} will be dropped, but to management ports. It ends by itself; unblock it before by weir ctl unblock.`,
+  });
+  const allow = (source: string) => setAsking({
+    order: { label: `Allow ${source}`, command: "allow_source", source, ttl_seconds: 3600, reason: "from the page" },
+    what: `All packets from ${source} will pass up to the ceiling, whatever it sends. Whoever forges this address gets through, too.`,
+  });
+  return (
+    <section class="sources" aria-label="top sources">
+      <h2>Top sources</h2>
+      {all.length === 0 ? <p class="dim">No source sends SYNs worth a note.</p> :
+        <div class="scroll"><table>
+          <thead><tr><th>source</th><th class="n">SYN/s</th><th class="n">peak</th><th>verdict</th><th>first seen</th><th>last seen</th><th><span class="hidden">commands</span></th></tr></thead>
+          <tbody>
+            {all.map((x) => (
+              <tr key={x.source}>
+                <td>{x.source}</td>
+                <td class="n">{s.now() - x.last < fresh ? amount(x.syn_per_second) : "–"}</td>
+                <td class="n">{amount(x.peak)}</td>
+                <td>{x.limited ? "over its limit" : "within its limit"}</td>
+                <td>{clock(x.first)}</td>
+                <td>{clock(x.last)}</td>
+                <td class="bar">
+                  <button type="button" aria-label={`Block ${x.source}`} onClick={() => block(x.source)}>Block</button>
+                  <button type="button" aria-label={`Allow ${x.source}`} onClick={() => allow(x.source)}>Allow</button>
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table></div>}
+      {asking && <Confirm {...asking} times={times} close={() => setAsking(undefined)} />}
+    </section>
+  );
+}

@@ -1,0 +1,256 @@
+// All that the page knows. Messages change it at once; what is on the screen follows once a frame, however many came.
+
+import { useEffect, useState } from "preact/hooks";
+import { connect, type Live } from "./live";
+import type {
+  Alert, Event, Hello, Mark, Message, Network, Presence, Row, Series, Server, Status, Tab, Talker,
+} from "./wire";
+
+export const tabs: Tab[] = ["cpu", "ram", "network", "alerts", "status", "public"];
+
+const hour = 3_600_000;
+const maxRows = 10_000; // of a tab
+const maxMarks = 500;
+
+export interface Pending {
+  label: string;
+  state: "pending" | "success" | "failure";
+  text: string;
+  at: number;
+}
+
+export class Store {
+  hello?: Hello;
+  lost = true; // the page's own connection
+  broker = true;
+  servers: Server[] = [];
+  root = "";
+  series: Series = emptySeries();
+  rows: Record<Tab, Row[]> = emptyRows();
+  network?: Network;
+  presence?: Presence;
+  limiting?: Status;
+  alerts = new Map<string, Alert>();
+  sources = new Map<string, Talker>();
+  pending?: Pending;
+  cleared = 0; // rows up to then aren't shown
+  skew = 0; // the server's clock less this one's, in milliseconds
+  loaded = false;
+
+  private answered = new Map<string, Status>();
+  private waitingFor = new Map<string, (s: Status) => void>();
+  private listeners = new Set<() => void>();
+  private frame = 0;
+  private live?: Live;
+
+  start() {
+    this.live = connect(
+      (m) => { this.take(m); this.changed(); },
+      (isLost) => { this.lost = isLost; this.changed(); },
+    );
+    setInterval(() => this.changed(), 1000); // ages grow
+  }
+
+  now(): number { return Date.now() + this.skew; }
+
+  server(): Server | undefined { return this.servers.find((s) => s.root === this.root); }
+
+  show(root: string) {
+    this.root = root;
+    this.loaded = false;
+    this.live?.show(root);
+    this.changed();
+  }
+
+  // Clears the view; the history stays.
+  clear() {
+    this.cleared = this.now();
+    this.rows = emptyRows();
+    this.changed();
+  }
+
+  listen(f: () => void): () => void {
+    this.listeners.add(f);
+    return () => this.listeners.delete(f);
+  }
+
+  changed() {
+    if (this.frame) return;
+    const draw = () => {
+      if (!this.frame) return;
+      cancelAnimationFrame(this.frame);
+      this.frame = 0;
+      for (const f of this.listeners) f();
+    };
+    this.frame = requestAnimationFrame(draw);
+    if (document.hidden) setTimeout(draw, 1000); // there are no frames then
+  }
+
+  // Resolves with the status of a command, or undefined if there is none in time.
+  answer(id: string, within: number): Promise<Status | undefined> {
+    const early = this.answered.get(id);
+    if (early) return Promise.resolve(early);
+    return new Promise((resolve) => {
+      const done = (s?: Status) => { clearTimeout(timer); this.waitingFor.delete(id); resolve(s); };
+      const timer = setTimeout(() => done(), within);
+      this.waitingFor.set(id, done);
+    });
+  }
+
+  private take(m: Message) {
+    switch (m.type) {
+      case "hello":
+        this.hello = m;
+        if (!this.root) this.root = m.root;
+        break;
+      case "conditions":
+        this.broker = m.broker;
+        this.servers = m.servers;
+        break;
+      case "snapshot":
+        this.root = m.root;
+        this.skew = m.now - Date.now();
+        this.series = m.series;
+        this.rows = emptyRows();
+        for (const tab of tabs) this.rows[tab] = (m.rows[tab] ?? []).filter((r) => r.at > this.cleared);
+        this.network = m.network;
+        this.presence = m.presence;
+        this.limiting = m.limiting;
+        this.alerts = new Map(m.alerts.map((a) => [a.metric ?? a.alert, a]));
+        this.sources = new Map(m.sources.map((s) => [s.source, s]));
+        this.loaded = true;
+        break;
+      case "event":
+        this.event(m.event);
+    }
+  }
+
+  private event(e: Event) {
+    const rows = this.rows[e.tab];
+    rows.push({ at: e.at, tab: e.tab, topic: e.topic, text: e.text, note: e.note });
+    if (rows.length > maxRows) rows.splice(0, rows.length - maxRows);
+    append(this.series, e);
+    if (e.network) {
+      this.network = e.network;
+      for (const s of e.network.top_sources ?? []) this.seen(e.at, s);
+    }
+    if (e.presence) this.presence = e.presence;
+    if (e.alert) {
+      const key = e.alert.metric ?? e.alert.alert;
+      if (e.alert.state === "cleared") this.alerts.delete(key);
+      else if (this.alerts.size < 64) this.alerts.set(key, e.alert);
+    }
+    if (e.status) {
+      if (!e.status.command.startsWith("scale_")) this.limiting = e.status;
+      if (e.status.id) {
+        this.answered.set(e.status.id, e.status); // it may overtake the answer that tells the command's ID
+        if (this.answered.size > 50) this.answered.delete(this.answered.keys().next().value!);
+        this.waitingFor.get(e.status.id)?.(e.status);
+      }
+    }
+  }
+
+  private seen(at: number, s: { source: string; syn_per_second: number; limited: boolean }) {
+    const old = this.sources.get(s.source);
+    this.sources.set(s.source, {
+      ...s, first: old?.first ?? at, last: at, peak: Math.max(old?.peak ?? 0, s.syn_per_second),
+    });
+    if (this.sources.size <= 200) return;
+    let oldest: Talker | undefined;
+    for (const x of this.sources.values()) if (!oldest || x.last < oldest.last) oldest = x;
+    if (oldest) this.sources.delete(oldest.source);
+  }
+}
+
+function emptyRows(): Record<Tab, Row[]> {
+  return { cpu: [], ram: [], network: [], alerts: [], status: [], public: [] };
+}
+
+export function emptySeries(): Series {
+  return {
+    cpu: { t: [], v: [] }, ram: { t: [], v: [] },
+    network: { t: [], connections: [], syns: [], classes: {} },
+    seconds: { t: [], offered: [], dropped: [], challenged: [] }, marks: [],
+  };
+}
+
+// The same as pkg/web's series.add.
+function append(s: Series, e: Event) {
+  if (e.cpu) push(s.cpu, e.at, e.cpu.cpu_usage);
+  if (e.ram) push(s.ram, e.at, e.ram.ram_usage);
+  if (e.network) network(s, e.at, e.network);
+  if (e.alert) mark(s, { at: e.at, kind: "alert", text: `${e.alert.alert} (${e.alert.state ?? "raised"})` });
+  if (e.command) mark(s, { at: e.at, kind: "command", text: e.command.command });
+}
+
+function push(c: { t: number[] | null; v: number[] | null }, at: number, v: number) {
+  c.t ??= [];
+  c.v ??= [];
+  c.t.push(at);
+  c.v.push(v);
+  while (c.t.length > 0 && c.t[0]! < at - hour) { c.t.shift(); c.v.shift(); }
+}
+
+function mark(s: Series, m: Mark) {
+  s.marks.push(m);
+  if (s.marks.length > maxMarks) s.marks.shift();
+}
+
+const kinds = ["offered", "dropped", "challenged", "passed"] as const;
+
+function network(s: Series, at: number, n: Network) {
+  const c = s.network;
+  c.t ??= [];
+  c.connections ??= [];
+  c.syns ??= [];
+  for (const name of Object.keys(n.rates ?? {})) {
+    if (c.classes[name] || Object.keys(c.classes).length >= 16) continue;
+    const none = () => c.t!.map(() => null);
+    c.classes[name] = { offered: none(), dropped: none(), challenged: none(), passed: none() };
+  }
+  c.t.push(at);
+  c.connections.push(n.active_tcp_connections);
+  c.syns.push(n.syn_packet_count);
+  for (const [name, columns] of Object.entries(c.classes)) {
+    const r = n.rates?.[name];
+    const v = n.verdicts?.[name] ?? (r?.pps === 0 ? { passed: 0 } : undefined);
+    const per = (count: number | undefined) => v && n.interval_seconds ? (count ?? 0) / n.interval_seconds : null;
+    columns.offered.push(r ? r.pps : null);
+    columns.dropped.push(per(v?.dropped));
+    columns.challenged.push(per(v?.challenged));
+    columns.passed.push(per((v?.passed ?? 0) + (v?.would_drop ?? 0)));
+  }
+  while (c.t.length > 0 && c.t[0]! < at - hour) {
+    c.t.shift();
+    c.connections.shift();
+    c.syns.shift();
+    for (const columns of Object.values(c.classes)) for (const k of kinds) columns[k].shift();
+  }
+  seconds(s, n);
+}
+
+function seconds(s: Series, n: Network) {
+  const c = s.seconds;
+  c.t ??= [];
+  c.offered ??= [];
+  c.dropped ??= [];
+  c.challenged ??= [];
+  for (const x of n.seconds ?? []) {
+    const at = Math.trunc(x.timestamp * 1000);
+    if (c.t.length > 0 && at <= c.t[c.t.length - 1]!) continue;
+    c.t.push(at);
+    c.offered.push(x.offered);
+    c.dropped.push(x.dropped ?? 0);
+    c.challenged.push(x.challenged ?? 0);
+  }
+  while (c.t.length > 3600) { c.t.shift(); c.offered.shift(); c.dropped.shift(); c.challenged.shift(); }
+}
+
+export const store = new Store();
+
+// Draws the component again when anything has changed.
+export function useStore(): Store {
+  const [, again] = useState(0);
+  useEffect(() => store.listen(() => again((n) => n + 1)), []);
+  return store;
+}
