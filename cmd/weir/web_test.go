@@ -24,6 +24,12 @@ const browsing = 3 * time.Minute
 // browse runs a browser test in the bank, and does what it asks for.
 func (s *site) browse(scenario string, does map[string]func(), env ...string) {
 	s.t.Helper()
+	s.browseWith(func(line string) { s.t.Log(line) }, scenario, does, env...)
+}
+
+// browseWith hands over each line that asks for nothing.
+func (s *site) browseWith(says func(line string), scenario string, does map[string]func(), env ...string) {
+	s.t.Helper()
 	te.Tool(s.t, "node", "chromium", "mosquitto_pub")
 	script, err := filepath.Abs("../../pkg/web/page/test/" + scenario + ".mjs")
 	if err != nil {
@@ -49,7 +55,7 @@ func (s *site) browse(scenario string, does map[string]func(), env ...string) {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		name, asks := strings.CutPrefix(lines.Text(), "@")
 		if !asks {
-			s.t.Log(lines.Text())
+			says(lines.Text())
 			continue
 		}
 		answer := "done\n"

