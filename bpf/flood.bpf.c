@@ -163,3 +163,16 @@ int wire(struct xdp_md *ctx)
 		return XDP_PASS;
 	return (bpf_ntohl(ip->daddr) & MASK) == NET ? XDP_PASS : XDP_DROP;
 }
+
+/* The best that a defence could be: it knows friend from foe by the address. */
+SEC("xdp.frags")
+int oracle(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+	struct iphdr *ip = data + sizeof(*eth);
+
+	if ((void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP))
+		return XDP_PASS;
+	return (bpf_ntohl(ip->saddr) & MASK) == NET ? XDP_PASS : XDP_DROP;
+}

@@ -224,3 +224,15 @@ func TestBacklogEqualsDatapath(t *testing.T) {
 		}
 	}
 }
+
+func TestCountsWrapAndBeginAnew(t *testing.T) {
+	for _, row := range []struct{ was, is, want uint64 }{
+		{5, 9, 4}, {5, 5, 0}, {countMask - 3, 6, 10}, {1 << 30, 1<<30 + 7, 7},
+		{5000, 3, 3}, {29, 0, 0}, // replaced meanwhile
+		{5 << countBits, 900<<countBits | 8, 8},
+	} {
+		if got := counted(row.was, row.is); got != row.want {
+			t.Errorf("from %d to %d: %d, want %d", row.was, row.is, got, row.want)
+		}
+	}
+}

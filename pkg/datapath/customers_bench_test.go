@@ -17,7 +17,7 @@ import (
 )
 
 // BenchmarkCustomers opens 500 connections a second with a request on each, undisturbed and while SYNs from random sources come at
-// 1 Mpps and at full speed, under this challenge, the kernel's own cookies and nftables' synproxy. The generator takes a core of the
+// 1 Mpps and at full speed, under this challenge, the kernel's own cookies and nftables' synproxy, and under an oracle. The generator takes a core of the
 // same machine: to tell its share, their p99 is compared with that while it sends elsewhere, into a bare drop, too.
 //
 //	go test -run '^$' -bench Customers -benchtime 1x ./pkg/datapath
@@ -29,7 +29,7 @@ func BenchmarkCustomers(b *testing.B) {
 		name string
 		pps  int // -1: as fast as it goes
 	}{{"1Mpps", 1_000_000}, {"full", -1}} {
-		for _, defence := range []string{"weir", "kernel", "synproxy"} {
+		for _, defence := range []string{"weir", "oracle", "kernel", "synproxy"} {
 			b.Run(fmt.Sprintf("flood=%s/%s", flooded.name, defence), func(b *testing.B) { benchCustomers(b, flooded.pps, defence) })
 		}
 	}
@@ -140,7 +140,11 @@ func newDefended(b *testing.B, defence string) *te.BankNet {
 	n := te.Bank(b)
 	if defence != "weir" { // live frames come only to a veth that has an XDP program
 		n.Bank.Do(b, func() {
-			sink, err := flood.NewSink(n.Bank.Interface, true)
+			attach := func(name string) (*flood.Sink, error) { return flood.NewSink(name, true) }
+			if defence == "oracle" {
+				attach = flood.NewOracle
+			}
+			sink, err := attach(n.Bank.Interface)
 			must(b, err)
 			b.Cleanup(func() { must(b, sink.Close()) })
 		})

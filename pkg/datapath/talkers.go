@@ -53,7 +53,7 @@ func (t *talkers) top(now time.Time, ticks uint64, ctl bpfWeirControl, n int) ([
 		}
 		e.syns = e.bucket & countMask
 		if binary.NativeEndian.Uint64(t.prev[off:]) == e.key {
-			e.syns = (e.bucket - binary.NativeEndian.Uint64(t.prev[off+8:])) & countMask
+			e.syns = counted(binary.NativeEndian.Uint64(t.prev[off+8:]), e.bucket)
 		}
 		if e.syns == 0 || len(best) == n && (n == 0 || e.syns <= best[n-1].syns) {
 			continue
@@ -72,6 +72,15 @@ func (t *talkers) top(now time.Time, ticks uint64, ctl bpfWeirControl, n int) ([
 		}
 	}
 	return out, nil
+}
+
+// counted is how far the count in a bucket has come. It wraps; but one that seems to have come by more than half of its range, which is
+// beyond what a source sends between two looks, has begun anew: its source was replaced and came back to the same place.
+func counted(was, is uint64) uint64 {
+	if n := (is - was) & countMask; n <= countMask/2 {
+		return n
+	}
+	return is & countMask
 }
 
 // longestJiffy is that of a kernel with HZ=100, in ticks.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite" // pure Go: weir stays one static binary
 )
 
@@ -36,6 +37,7 @@ type Limits struct {
 // Store is one file.
 type Store struct {
 	db     *sql.DB
+	lock   *os.File
 	limits Limits
 	log    *slog.Logger
 	queue  chan Record
@@ -74,6 +76,32 @@ func Open(path string, limits Limits, log *slog.Logger) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
+	lock, err := takeLock(path + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	s, err := openLocked(path, limits, log)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	s.lock = lock
+	return s, nil
+}
+
+// takeLock sees to it that one process alone writes to a file: two that hear the same would keep everything twice. It lasts as long as
+// the process; SQLite's own locks are for single transactions.
+func takeLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s is held by another weir", path), f.Close())
+	}
+	return f, nil
+}
+
+func openLocked(path string, limits Limits, log *slog.Logger) (*Store, error) {
 	db, err := open(path)
 	if isBroken(err) {
 		aside := fmt.Sprintf("%s.broken-%d", path, time.Now().Unix())
@@ -154,7 +182,7 @@ func (s *Store) Add(r Record) {
 func (s *Store) Close() error {
 	s.end()
 	s.ended.Wait()
-	return s.db.Close()
+	return errors.Join(s.db.Close(), s.lock.Close())
 }
 
 func (s *Store) lose(n int) {

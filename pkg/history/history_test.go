@@ -138,6 +138,17 @@ func TestABrokenFileIsPutAside(t *testing.T) {
 	}
 }
 
+func TestOneWriterAtATime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.db")
+	s, _ := openStore(t, path, Limits{})
+	if _, err := Open(path, Limits{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "held by another") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a second one: %v", err)
+	}
+	must(t, s.Close())
+	s, _ = openStore(t, path, Limits{})
+	must(t, s.Close())
+}
+
 // What is refused stays in the queue, and is kept once it can be.
 func TestAFullDiskLosesNothingThatComesAfter(t *testing.T) {
 	if os.Geteuid() != 0 {

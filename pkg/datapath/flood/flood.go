@@ -148,6 +148,11 @@ func NewWire(iface string) (*Sink, error) {
 	return newSink(iface, func(p *floodPrograms) *ebpf.Program { return p.Wire })
 }
 
+// NewOracle attaches a program that drops all IPv4 packets but those from 198.51.100.0/24: the least that any defence can cost.
+func NewOracle(iface string) (*Sink, error) {
+	return newSink(iface, func(p *floodPrograms) *ebpf.Program { return p.Oracle })
+}
+
 func newSink(iface string, choose func(*floodPrograms) *ebpf.Program) (*Sink, error) {
 	i, err := net.InterfaceByName(iface)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 const (
 	floodProgDrop       = "drop"
 	floodProgFlood      = "flood"
+	floodProgOracle     = "oracle"
 	floodProgPass       = "pass"
 	floodProgWire       = "wire"
 	floodVarBase        = "base"
@@ -75,10 +76,11 @@ type floodSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type floodProgramSpecs struct {
-	Drop  *ebpf.ProgramSpec `ebpf:"drop"`
-	Flood *ebpf.ProgramSpec `ebpf:"flood"`
-	Pass  *ebpf.ProgramSpec `ebpf:"pass"`
-	Wire  *ebpf.ProgramSpec `ebpf:"wire"`
+	Drop   *ebpf.ProgramSpec `ebpf:"drop"`
+	Flood  *ebpf.ProgramSpec `ebpf:"flood"`
+	Oracle *ebpf.ProgramSpec `ebpf:"oracle"`
+	Pass   *ebpf.ProgramSpec `ebpf:"pass"`
+	Wire   *ebpf.ProgramSpec `ebpf:"wire"`
 }
 
 // floodMapSpecs contains maps before they are loaded into the kernel.
@@ -151,16 +153,18 @@ type floodVariables struct {
 //
 // It can be passed to loadFloodObjects or ebpf.CollectionSpec.LoadAndAssign.
 type floodPrograms struct {
-	Drop  *ebpf.Program `ebpf:"drop"`
-	Flood *ebpf.Program `ebpf:"flood"`
-	Pass  *ebpf.Program `ebpf:"pass"`
-	Wire  *ebpf.Program `ebpf:"wire"`
+	Drop   *ebpf.Program `ebpf:"drop"`
+	Flood  *ebpf.Program `ebpf:"flood"`
+	Oracle *ebpf.Program `ebpf:"oracle"`
+	Pass   *ebpf.Program `ebpf:"pass"`
+	Wire   *ebpf.Program `ebpf:"wire"`
 }
 
 func (p *floodPrograms) Close() error {
 	return _FloodClose(
 		p.Drop,
 		p.Flood,
+		p.Oracle,
 		p.Pass,
 		p.Wire,
 	)

@@ -16,7 +16,6 @@ export interface ChartProps {
   lines: Line[];
   data: (number | null)[][]; // times in milliseconds, then each line's values
   threshold?: number;
-  thresholdText?: string;
   marks: Mark[];
   span: [number, number]; // in milliseconds
   unit: string;
@@ -104,7 +103,7 @@ function options(now: { current: ChartProps }, width: number): uPlot.Options {
       y: { range: (_u, _min, max) => [0, Math.max(max ?? 0, now.current.threshold ?? 0, now.current.top ?? 1) * 1.08] },
     },
     axes: [
-      { ...axis, size: 34, values: (_u, ticks) => ticks.map((t) => clock(t * 1000).replace(/:00$/, "")) },
+      { ...axis, size: 34, space: 80, values: (_u, ticks) => ticks.map((t) => clock(t * 1000).replace(/:00$/, "")) },
       { ...axis, size: 52, values: (_u, ticks) => ticks.map((t) => t >= 1e4 ? amount(t) : String(t)) },
     ],
     series: [
@@ -133,8 +132,8 @@ function overlay(u: uPlot, p: ChartProps) {
     ctx.moveTo(bbox.left, y);
     ctx.lineTo(bbox.left + bbox.width, y);
     ctx.stroke();
-    ctx.textAlign = "right";
-    ctx.fillText(p.thresholdText ?? `threshold ${amount(p.threshold)}`, bbox.left + bbox.width - 4, y - 4 * devicePixelRatio);
+    ctx.textAlign = "left";
+    ctx.fillText(`threshold ${amount(p.threshold)}`, bbox.left + 4, y - 4 * devicePixelRatio);
   }
   ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
   for (const m of p.marks) {

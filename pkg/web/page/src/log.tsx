@@ -66,7 +66,7 @@ export function Log({ tab, rows, several }: { tab: Tab; rows: Row[]; several: bo
           {shown.slice(first, last).map((r, i) => (
             <div class={r.note ? "row bad" : "row"} key={first + i} style={{ top: `${(first + i) * rowHeight}px` }}
               onClick={() => setOpened(r)}>
-              <span class="when">{stamp(r.at)}</span> - Received: {several && <span class="dim">{r.topic}: </span>}{r.text}
+              <span class="when">{stamp(r.at)}</span> - Received: {several && <span class="dim">{short(r.topic)}: </span>}{r.text}
               {r.note && <em> (ignored: {r.note})</em>}
             </div>
           ))}
@@ -76,6 +76,11 @@ export function Log({ tab, rows, several }: { tab: Tab; rows: Row[]; several: bo
       {opened && <Detail row={opened} close={() => setOpened(undefined)} />}
     </section>
   );
+}
+
+// Without the root, which is above all rows.
+function short(topic: string): string {
+  return topic.startsWith(`${store.root}/`) ? topic.slice(store.root.length + 1) : topic;
 }
 
 function Detail({ row, close }: { row: Row; close: () => void }) {

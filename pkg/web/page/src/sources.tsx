@@ -7,13 +7,14 @@ import { useStore } from "./store";
 
 const times: [string, number][] = [["10 minutes", 600], ["1 hour", 3600], ["8 hours", 28_800], ["24 hours", 86_400]];
 const shownAtMost = 20;
+const worth = 5; // SYNs a second: less is no cause for anything, and a flood of forged sources has thousands of those
 const fresh = 15_000; // a source that wasn't seen for so long has no live rate
 
 export function Sources() {
   const s = useStore();
   const [asking, setAsking] = useState<{ order: Order; what: string }>();
   const rate = (x: { last: number; syn_per_second: number }) => s.now() - x.last < fresh ? x.syn_per_second : 0;
-  const all = [...s.sources.values()].sort((a, b) => rate(b) - rate(a) || b.last - a.last).slice(0, shownAtMost);
+  const all = [...s.sources.values()].filter((x) => x.limited || x.peak >= worth).sort((a, b) => rate(b) - rate(a) || b.last - a.last).slice(0, shownAtMost);
   const block = (source: string) => setAsking({
     order: { label: `Block ${source}`, command: "block_source", source, ttl_seconds: 3600, reason: "from the page" },
     what: `All packets from ${source} will be dropped, but to management ports. It ends by itself; unblock it before by weir ctl unblock.`,
@@ -25,6 +26,7 @@ export function Sources() {
   return (
     <section class="sources" aria-label="top sources">
       <h2>Top sources</h2>
+      {s.server()?.condition === "challenging" && <p class="dim">SYNs that are challenged aren't counted by source: their sources may be forged.</p>}
       {all.length === 0 ? <p class="dim">No source sends SYNs worth a note.</p> :
         <div class="scroll"><table>
           <thead><tr><th>source</th><th class="n">SYN/s</th><th class="n">peak</th><th>verdict</th><th>first seen</th><th>last seen</th><th><span class="hidden">commands</span></th></tr></thead>
