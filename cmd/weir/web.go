@@ -3,29 +3,38 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/weir-sensor/weir/pkg/history"
 	"github.com/weir-sensor/weir/pkg/web"
+	"github.com/weir-sensor/weir/pkg/web/signin"
 )
 
 func newWeb() *cobra.Command {
-	return settled(&cobra.Command{
+	cmd := settled(&cobra.Command{
 		Use:   "web",
 		Short: "Serve the web page: what happens now, what happened, and commands",
 		Long: `Serve the web page on http://127.0.0.1:8080: what the sensors, the monitor and the controller publish, live and as
-charts, the history, and buttons that send commands. Needs the broker only, and no privilege.`,
+charts, the history, and buttons that send commands. Needs the broker only, and no privilege. Beyond loopback people sign
+in: see weir web user. SIGHUP reads the users again.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runParts(cmd, webPart) },
 	})
+	cmd.AddCommand(newWebUser())
+	return cmd
 }
 
 func webPart(s setup, _ *cobra.Command) (part, error) {
 	c := s.cfg
 	cfg := web.Config{
-		Root: s.root, Listen: c.Web.Listen, TLSCert: c.Web.TLSCert, TLSKey: c.Web.TLSKey, Interval: c.Sensor.Interval, Version: version,
+		Root: s.root, Listen: c.Web.Listen, TLSCert: c.Web.TLSCert, TLSKey: c.Web.TLSKey, Origin: c.Web.Origin, Proxy: c.Web.Proxy,
+		Users: c.Web.Users != "", Interval: c.Sensor.Interval, Version: version,
 		Thresholds: web.Thresholds{
 			CPU: c.Monitor.CPUThreshold, RAM: c.Monitor.RAMThreshold, SYNs: c.Monitor.SYNThreshold,
 			Connections: c.Monitor.ConnectionsThreshold,
@@ -59,12 +68,52 @@ func webPart(s setup, _ *cobra.Command) (part, error) {
 			}()
 			kept = h
 		}
-		w, err := web.New(cfg, client, kept, log)
+		gate, err := s.gate(ctx, log)
+		if err != nil {
+			return err
+		}
+		w, err := web.New(cfg, client, kept, gate, log)
 		if err != nil {
 			return err
 		}
 		return w.Run(ctx, ready)
 	}}, nil
+}
+
+// gate lets the users of the file in, and reads it again on SIGHUP. It is nil if there is no file.
+func (s setup) gate(ctx context.Context, log *slog.Logger) (web.Gate, error) {
+	c := s.cfg.Web
+	if c.Users == "" {
+		return nil, nil
+	}
+	users, err := signin.ReadUsers(c.Users)
+	if err != nil {
+		return nil, fmt.Errorf("web.users: %w", err)
+	}
+	g, err := signin.New(users, signin.Options{
+		Secure: c.TLSCert != "" || c.Proxy, SecondFactor: c.SecondFactor == "required", Proxy: c.Proxy,
+	}, log)
+	if err != nil {
+		return nil, fmt.Errorf("web.users: %s: %w", c.Users, err)
+	}
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(again)
+		for {
+			select {
+			case <-again:
+				users, err := signin.ReadUsers(c.Users)
+				if err == nil {
+					err = g.Replace(users)
+				}
+				log.Info("users read again", "file", c.Users, "users", len(users), "err", err)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return g, nil
 }
 
 func historyLimits(metrics, events time.Duration, megabytes int) history.Limits {

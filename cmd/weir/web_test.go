@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -157,4 +159,71 @@ func TestNoPageNoHarm(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "beyond loopback") || strings.Count(string(out), "\n") != 1 {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// certificate makes a self-signed one for the bank's address.
+func certificate(t *testing.T, host string) (cert, key string) {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	out, err := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+		"-subj", "/CN=weir", "-addext", "subjectAltName=IP:"+host, "-keyout", key, "-out", cert).CombinedOutput()
+	if err != nil {
+		t.Fatalf("openssl: %v: %s", err, out)
+	}
+	return cert, key
+}
+
+// People sign in from the customer's host, by TLS.
+func TestPageAsksWhoYouAre(t *testing.T) {
+	te.Tool(t, "openssl")
+	s := newSite(t)
+	users := filepath.Join(t.TempDir(), "users.yaml")
+	var people [][3]string
+	for name, role := range map[string]string{"alice": "operator", "bob": "viewer"} {
+		cmd := exec.Command(binary, "web", "user", "add", name, "--role", role, "--file", users)
+		password := "correct horse " + name
+		cmd.Stdin = strings.NewReader(password + "\n")
+		out, err := cmd.CombinedOutput()
+		fields := strings.Fields(string(out))
+		if err != nil || len(fields) < 2 {
+			t.Fatalf("%v: %s", err, out)
+		}
+		people = append(people, [3]string{name, password, fields[len(fields)-2]})
+	}
+	slices.SortFunc(people, func(a, b [3]string) int { return strings.Compare(a[0], b[0]) })
+	list, err := exec.Command(binary, "web", "user", "list", "--file", users).CombinedOutput()
+	if err != nil || !strings.Contains(string(list), "alice") || strings.Count(string(list), "TOTP") != 2 {
+		t.Fatalf("%v: %s", err, list)
+	}
+	cert, key := certificate(t, s.Bank.IPv4.String())
+	at := s.Bank.Addr(8443).String()
+	s.start("broker")
+	web := s.start("web", "--web-history", s.history(), "--web-listen", at, "--web-origin", "https://"+at, "--web-tls-cert", cert, "--web-tls-key", key,
+		"--web-users", users)
+	o := te.Observe(t, s.Bank, brokerAddr, root+"/control/command")
+	said, err := json.Marshal(people)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := 0
+	s.browse("signin", map[string]func(){
+		"command from web:alice": func() {
+			o.Await(t, patience, "alice's command", func(m te.Message) bool { return strings.Contains(string(m.Payload), `"origin":"web:alice"`) })
+			commands = len(o.Messages())
+			web.Await(t, `component=audit user=alice role=operator`, patience)
+		},
+		"no command": func() {
+			time.Sleep(200 * time.Millisecond)
+			if n := len(o.Messages()); n != commands {
+				t.Errorf("%d commands, %d before", n, commands)
+			}
+		},
+		"demote bob": func() {
+			if out, err := exec.Command(binary, "web", "user", "remove", "bob", "--file", users).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			web.Signal(syscall.SIGHUP)
+		},
+	}, "PAGE_URL=https://"+at, "PAGE_PEOPLE="+string(said))
 }

@@ -89,6 +89,10 @@ type Lists struct {
 type Web struct {
 	Listen          string
 	TLSCert, TLSKey string // files
+	Origin          string // https://name[:port]; "" for loopback
+	Proxy           bool
+	Users           string // file; "" for nobody to sign in
+	SecondFactor    string // required or optional
 	Watch           string // filters of others' roots, with commas
 	History         string // file; "" for none
 	KeepMetrics     time.Duration
@@ -116,7 +120,7 @@ func Default() *Config {
 		Sensor:          Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384},
 		Limit:           Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "auto", UnverifiedRate: 1000, UnverifiedBurst: 1000},
 		Lists:           Lists{Ceiling: 100_000},
-		Web: Web{Listen: "127.0.0.1:8080", History: "/var/lib/weir/history.db", KeepMetrics: 7 * 24 * time.Hour,
+		Web: Web{Listen: "127.0.0.1:8080", SecondFactor: "required", History: "/var/lib/weir/history.db", KeepMetrics: 7 * 24 * time.Hour,
 			KeepEvents: 90 * 24 * time.Hour, HistoryMB: 1024},
 		Monitor: monitor.DefaultConfig(),
 		Log:     Log{Level: "info", Format: "auto"},

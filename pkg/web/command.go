@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/web/signin"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
@@ -17,6 +18,14 @@ const (
 	publishWait = 3 * time.Second
 	origin      = "web"
 )
+
+// originOf says on the wire whose command it is.
+func originOf(p signin.Person) string {
+	if p.Name == "" {
+		return origin
+	}
+	return origin + ":" + p.Name
+}
 
 // request is a command as the page sends it.
 type request struct {
@@ -29,6 +38,11 @@ type request struct {
 
 // command publishes one and answers with its ID; what becomes of it comes as a status, like any other.
 func (w *Web) command(rw http.ResponseWriter, r *http.Request) {
+	who, _ := w.who(r) // signedIn has asked
+	if !who.Operator() {
+		refuse(rw, http.StatusForbidden, "you may look, not command: your role is %s", who.Role)
+		return
+	}
 	d := json.NewDecoder(http.MaxBytesReader(rw, r.Body, maxRequest))
 	d.DisallowUnknownFields()
 	var asked request
@@ -42,7 +56,7 @@ func (w *Web) command(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := wire.Command{
-		Command: asked.Command, ID: rand.Text(), Origin: origin, Source: asked.Source, TTLSeconds: asked.TTLSeconds, Reason: asked.Reason,
+		Command: asked.Command, ID: rand.Text(), Origin: originOf(who), Source: asked.Source, TTLSeconds: asked.TTLSeconds, Reason: asked.Reason,
 		Timestamp: wire.Timestamp(time.Now()),
 	}
 	payload, err := wire.Encode(c)
@@ -56,7 +70,8 @@ func (w *Web) command(rw http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), publishWait)
 	defer cancel()
 	err = w.bus.Publish(ctx, bus.Publication{Topic: root + "/control/command", Payload: payload, Delivery: bus.Confirmed})
-	w.log.Info("command", "command", c.Command, "source", c.Source, "server", root, "id", c.ID, "from", r.RemoteAddr, "err", err)
+	w.log.Info("command", "component", "audit", "user", who.Name, "role", who.Role, "from", r.RemoteAddr, "command", c.Command,
+		"source", c.Source, "ttl_seconds", c.TTLSeconds, "server", root, "id", c.ID, "err", err)
 	switch {
 	case errors.Is(err, bus.ErrAway):
 		refuse(rw, http.StatusServiceUnavailable, "the broker is away: nothing was sent")

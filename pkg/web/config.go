@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ type Config struct {
 	Listen   string        // address:port
 	TLSCert  string        // files of a certificate and its key; "" for plain HTTP
 	TLSKey   string        //
+	Origin   string        // how browsers name this server, like https://weir.bank.example; "" for loopback names only
+	Proxy    bool          // one before this server ends TLS, and asks for the page on behalf of others
+	Users    bool          // people have to sign in
 	Interval time.Duration // between a sensor's regular metrics
 	Version  string
 
@@ -54,12 +58,38 @@ func (c Config) Validate() error {
 	if err != nil {
 		return fmt.Errorf("web.listen %q: give address:port, like 127.0.0.1:8080", c.Listen)
 	}
-	if !isLoopback(host) {
-		return fmt.Errorf("web.listen %s is beyond loopback, and whoever reaches the page can command: listen on 127.0.0.1 and let "+
-			"people come by an SSH tunnel or a proxy that asks who they are", c.Listen)
+	if err := c.validateOrigin(); err != nil {
+		return err
+	}
+	beyond := !isLoopback(host)
+	switch {
+	case beyond && !c.Users:
+		return fmt.Errorf("web.listen %s is beyond loopback, and whoever reaches the page could command: name users in web.users (weir web "+
+			"user add), or listen on 127.0.0.1", c.Listen)
+	case beyond && c.TLSCert == "" && !c.Proxy:
+		return fmt.Errorf("web.listen %s is beyond loopback without TLS: give web.tls-cert and web.tls-key, or web.proxy if one before it "+
+			"ends TLS", c.Listen)
+	case (beyond || c.Proxy) && c.Origin == "":
+		return errors.New("web.origin is missing: how browsers name this server, like https://weir.bank.example")
+	case c.Proxy && !c.Users:
+		return errors.New("web.proxy lets others come: name users in web.users (weir web user add)")
 	}
 	return nil
 }
+
+func (c Config) validateOrigin() error {
+	if c.Origin == "" {
+		return nil
+	}
+	u, err := url.Parse(c.Origin)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || c.Origin != "https://"+u.Host {
+		return fmt.Errorf("web.origin %q: give https://name or https://name:port", c.Origin)
+	}
+	return nil
+}
+
+// secure tells whether browsers come by TLS.
+func (c Config) secure() bool { return c.TLSCert != "" || c.Proxy }
 
 func isLoopback(host string) bool {
 	if host == "localhost" {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/weir-sensor/weir/pkg/web/page"
+	"github.com/weir-sensor/weir/pkg/web/signin"
 )
 
 // policy lets the page load and ask its own server only, and nobody frame it. Styles are set by script through the object model.
@@ -33,12 +34,39 @@ func (w *Web) handler() http.Handler {
 			http.Error(rw, "this weir was built without the page: run scripts/page before go build", http.StatusNotImplemented)
 		})
 	}
-	mux.HandleFunc("GET /api/live", w.live)
-	mux.HandleFunc("POST /api/command", w.command)
-	mux.HandleFunc("GET /api/history", w.past)
-	mux.HandleFunc("GET /api/rows", w.older)
-	mux.HandleFunc("GET /api/download", w.download)
+	for pattern, serve := range map[string]http.HandlerFunc{
+		"GET /api/live": w.live, "POST /api/command": w.command, "GET /api/history": w.past, "GET /api/rows": w.older, "GET /api/download": w.download,
+	} {
+		mux.HandleFunc(pattern, w.signedIn(serve))
+	}
+	if w.gate != nil {
+		mux.Handle("/api/session", w.gate)
+	} else {
+		mux.HandleFunc("GET /api/session", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, http.StatusOK, anybody) })
+	}
 	return w.guard(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// anybody is who comes where nobody has to sign in.
+var anybody = signin.Person{Role: signin.Operator}
+
+// who tells who a request is from.
+func (w *Web) who(r *http.Request) (signin.Person, bool) {
+	if w.gate == nil {
+		return anybody, true
+	}
+	return w.gate.Who(r)
+}
+
+// signedIn lets nobody else come.
+func (w *Web) signedIn(next http.HandlerFunc) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		if _, ok := w.who(r); !ok {
+			refuse(rw, http.StatusUnauthorized, "sign in")
+			return
+		}
+		next(rw, r)
+	}
 }
 
 // guard sets the headers that keep other sites away from the page, and refuses names that aren't this machine's: another site's name
@@ -56,9 +84,12 @@ func (w *Web) guard(next http.Handler) http.Handler {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}
-		if !isLoopback(strings.Trim(host, "[]")) {
-			http.Error(rw, "this page is for this machine: ask for it as 127.0.0.1 or localhost", http.StatusMisdirectedRequest)
+		if !isLoopback(strings.Trim(host, "[]")) && (w.cfg.Origin == "" || "https://"+r.Host != w.cfg.Origin) {
+			http.Error(rw, "this page has another name: ask for it as web.origin says, or on this machine as 127.0.0.1", http.StatusMisdirectedRequest)
 			return
+		}
+		if w.cfg.secure() {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		next.ServeHTTP(rw, r)
 	})

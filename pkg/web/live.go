@@ -12,7 +12,9 @@ import (
 const (
 	maxSaid   = 1 << 10
 	writeWait = 10 * time.Second
-	pingEvery = 20 * time.Second
+	pingEvery = 5 * time.Second
+
+	signedOut = websocket.StatusCode(4401) // as the page knows it
 )
 
 // live is a browser's connection: what is known first, then what happens. The browser says which server it shows.
@@ -44,7 +46,10 @@ func (w *Web) live(rw http.ResponseWriter, r *http.Request) {
 	if write(ctx, c, encode(h)) != nil {
 		return
 	}
-	w.speak(ctx, c, v)
+	w.speak(ctx, c, v, func() bool {
+		_, ok := w.who(r) // an open page is in use
+		return ok
+	})
 }
 
 // listen reads what the browser asks for.
@@ -66,8 +71,8 @@ func (w *Web) listen(ctx context.Context, c *websocket.Conn, v *viewer) {
 	}
 }
 
-// speak sends what is new until the browser is gone.
-func (w *Web) speak(ctx context.Context, c *websocket.Conn, v *viewer) {
+// speak sends what is new until the browser is gone, or whoever sits before it has been signed out.
+func (w *Web) speak(ctx context.Context, c *websocket.Conn, v *viewer, still func() bool) {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
@@ -77,6 +82,10 @@ func (w *Web) speak(ctx context.Context, c *websocket.Conn, v *viewer) {
 				return
 			}
 		case <-ping.C:
+			if !still() {
+				_ = c.Close(signedOut, "signed out")
+				return
+			}
 			late, cancel := context.WithTimeout(ctx, writeWait)
 			err := c.Ping(late)
 			cancel()

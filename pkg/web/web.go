@@ -17,6 +17,7 @@ import (
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/history"
+	"github.com/weir-sensor/weir/pkg/web/signin"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
@@ -34,11 +35,18 @@ type History interface {
 	Roots(context.Context, time.Time) ([]string, error)
 }
 
+// Gate asks people who they are. Without one everybody may command.
+type Gate interface {
+	http.Handler // signs in and out
+	Who(*http.Request) (signin.Person, bool)
+}
+
 // Web is the page's server.
 type Web struct {
 	cfg        Config
 	bus        Bus
 	history    History // nil for none
+	gate       Gate    // nil for none
 	log        *slog.Logger
 	complaints console.Complaints
 	hub        hub
@@ -57,13 +65,16 @@ const (
 	warnEvery    = time.Minute
 )
 
-// New returns a server of the page. h may be nil.
-func New(cfg Config, b Bus, h History, log *slog.Logger) (*Web, error) {
+// New returns a server of the page. h may be nil, and so may g unless cfg has users.
+func New(cfg Config, b Bus, h History, g Gate, log *slog.Logger) (*Web, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if cfg.Users != (g != nil) {
+		return nil, errors.New("users and a gate belong together")
+	}
 	w := &Web{
-		cfg: cfg, bus: b, history: h, log: log, complaints: console.Complaints{Log: log, Every: warnEvery},
+		cfg: cfg, bus: b, history: h, gate: g, log: log, complaints: console.Complaints{Log: log, Every: warnEvery},
 		servers: map[string]*server{}, public: &rows{},
 	}
 	w.servers[cfg.Root.String()] = newServer(cfg.Root.String())

@@ -67,7 +67,7 @@ const root = "<103795587>/bank_server"
 
 func newWeb(t *testing.T, b Bus, h History) *Web {
 	t.Helper()
-	w, err := New(testConfig, b, h, slog.New(slog.DiscardHandler))
+	w, err := New(testConfig, b, h, nil, slog.New(slog.DiscardHandler))
 	must(t, err)
 	w.tick(time.Now())
 	return w
@@ -344,6 +344,11 @@ func TestConfigRefusals(t *testing.T) {
 		{func(c *Config) { c.Listen = "[2001:db8::1]:8080" }, "beyond loopback"},
 		{func(c *Config) { c.Listen = "8080" }, "address:port"},
 		{func(c *Config) { c.TLSCert = "x" }, "belong together"},
+		{func(c *Config) { c.Listen, c.Users = "0.0.0.0:8080", true }, "without TLS"},
+		{func(c *Config) { c.Listen, c.Users, c.Proxy = "0.0.0.0:8080", true, true }, "web.origin"},
+		{func(c *Config) { c.Proxy, c.Origin = true, "https://weir.example" }, "web.users"},
+		{func(c *Config) { c.Origin = "http://weir.example" }, "web.origin"},
+		{func(c *Config) { c.Origin = "https://weir.example/x" }, "web.origin"},
 		{func(c *Config) { c.Watch = []string{"bank"} }, "ORG/SERVER"},
 		{func(c *Config) { c.Watch = []string{"a/#"} }, "web.watch"},
 		{func(c *Config) { c.Interval = 0 }, "interval"},
@@ -447,7 +452,7 @@ func FuzzEvents(f *testing.F) {
 	f.Add("public/\x00", []byte("\xff"))
 	f.Add(root+"/alerts", []byte(`{"alert": "\u202e"}`))
 	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
-		w, err := New(testConfig, &fakeBus{}, nil, slog.New(slog.DiscardHandler))
+		w, err := New(testConfig, &fakeBus{}, nil, nil, slog.New(slog.DiscardHandler))
 		must(t, err)
 		w.receive(bus.Message{Topic: topic, Payload: payload})
 		w.receive(bus.Message{Topic: topic, Payload: payload, Retained: true})

@@ -22,7 +22,7 @@ export async function send(o: Order) {
   const { label: _, ...rest } = o;
   try {
     const response = await fetch("api/command", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ root: store.root, ...rest }),
+      method: "POST", headers: { "Content-Type": "application/json", "Weir-Token": store.me?.token ?? "" }, body: JSON.stringify({ root: store.root, ...rest }),
     });
     const said = (await response.json()) as { id?: string; error?: string };
     if (!response.ok || !said.id) return report("failure", said.error ?? `the page's server says ${response.status}`);
@@ -45,6 +45,7 @@ export function Actions() {
       <Button label="Disable" busy={busy} press={() => s.server()?.attacked ? setAsking(disable) : send(disable)} />
       <Button label="Scale up servers" busy={busy} press={() => send({ label: "Scale up servers", command: "scale_up_servers" })} />
       <button type="button" onClick={() => s.clear()}>Clear all logs</button>
+      {!s.operator && <p class="dim">You may look, not command: your role is {s.me?.role}.</p>}
       <p class={`result ${s.pending?.state ?? ""}`} role="status" aria-live="assertive" id="result">
         {s.pending && <><strong>{s.pending.label}</strong>: {s.pending.state}{s.pending.text && `: ${s.pending.text}`}</>}
       </p>
@@ -56,7 +57,7 @@ export function Actions() {
 
 function Button({ label, busy, press }: { label: string; busy: boolean; press: () => void }) {
   const mine = busy && store.pending?.label === label;
-  return <button type="button" disabled={busy} aria-busy={mine} onClick={press}>{label}{mine && " …"}</button>;
+  return <button type="button" disabled={busy || !store.operator} aria-busy={mine} onClick={press}>{label}{mine && " …"}</button>;
 }
 
 // One confirmation that says what will happen. With times to choose from, the choice is part of it.

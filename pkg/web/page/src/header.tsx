@@ -1,6 +1,7 @@
 // What everybody must see at a glance: is the bank under attack, what is weir doing about it, and can this page be believed.
 
 import { ago, amount, words } from "./format";
+import { Me } from "./signin";
 import type { Server } from "./wire";
 import { store, useStore } from "./store";
 
@@ -10,7 +11,7 @@ export function Header() {
   const [kind, word, sentence] = judge(server);
   return (
     <header class={`head ${kind}`}>
-      <div class="brand">weir <Picker /></div>
+      <div class="brand">weir <Picker /><Me /></div>
       <div class="state" role="status" aria-live="polite" aria-atomic="true">
         <span class="sign" aria-hidden="true">{signs[kind]}</span>
         <strong id="condition">{word}</strong>

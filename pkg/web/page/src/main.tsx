@@ -1,11 +1,14 @@
 import { render } from "preact";
 import { Actions } from "./actions";
 import { Header, Overview } from "./header";
+import { SignIn } from "./signin";
 import { store, useStore } from "./store";
 import { Tabs } from "./tabs";
 
 function Page() {
   const s = useStore();
+  if (s.signedOut) return <SignIn />;
+  if (!s.me) return null; // for a moment
   const silent = s.server()?.condition === "silent";
   return (
     <div class={s.lost || !s.broker || silent ? "page stale" : "page"}>
@@ -18,5 +21,5 @@ function Page() {
   );
 }
 
-store.start();
+void store.start();
 render(<Page />, document.getElementById("app")!);

@@ -40,8 +40,8 @@ export function Sources() {
                 <td>{clock(x.first)}</td>
                 <td>{clock(x.last)}</td>
                 <td class="bar">
-                  <button type="button" aria-label={`Block ${x.source}`} onClick={() => block(x.source)}>Block</button>
-                  <button type="button" aria-label={`Allow ${x.source}`} onClick={() => allow(x.source)}>Allow</button>
+                  <button type="button" aria-label={`Block ${x.source}`} disabled={!s.operator} onClick={() => block(x.source)}>Block</button>
+                  <button type="button" aria-label={`Allow ${x.source}`} disabled={!s.operator} onClick={() => allow(x.source)}>Allow</button>
                 </td>
               </tr>
             ))}

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { connect, type Live } from "./live";
 import type {
-  Alert, Event, Hello, Mark, Message, Network, Presence, Row, Series, Server, Status, Tab, Talker,
+  Alert, Event, Hello, Mark, Message, Network, Person, Presence, Row, Series, Server, Status, Tab, Talker,
 } from "./wire";
 
 export const tabs: Tab[] = ["cpu", "ram", "network", "alerts", "status", "public"];
@@ -20,6 +20,8 @@ export interface Pending {
 }
 
 export class Store {
+  me?: Person;
+  signedOut = false; // and has to sign in
   hello?: Hello;
   lost = true; // the page's own connection
   broker = true;
@@ -43,13 +45,48 @@ export class Store {
   private frame = 0;
   private live?: Live;
 
-  start() {
+  async start() {
+    setInterval(() => this.changed(), 1000); // ages grow
+    for (;;) {
+      try {
+        const response = await fetch("api/session");
+        if (response.ok) return this.enter((await response.json()) as Person);
+        if (response.status === 401) return this.leave();
+      } catch {
+        // the server is away
+      }
+      await new Promise((again) => setTimeout(again, 1000));
+    }
+  }
+
+  enter(me: Person) {
+    this.me = me;
+    this.signedOut = false;
     this.live = connect(
       (m) => { this.take(m); this.changed(); },
       (isLost) => { this.lost = isLost; this.changed(); },
+      () => this.leave(),
     );
-    setInterval(() => this.changed(), 1000); // ages grow
+    this.changed();
   }
+
+  // Forgets all: somebody else may sit down here.
+  leave() {
+    this.live?.end();
+    this.live = undefined;
+    this.me = undefined;
+    this.signedOut = true;
+    this.loaded = false;
+    this.series = emptySeries();
+    this.rows = emptyRows();
+    this.servers = [];
+    this.sources.clear();
+    this.alerts.clear();
+    this.network = this.limiting = this.presence = this.pending = undefined;
+    this.changed();
+  }
+
+  get operator(): boolean { return this.me?.role === "operator"; }
 
   now(): number { return Date.now() + this.skew; }
 

@@ -160,4 +160,10 @@ export interface Snapshot {
   sources: Talker[];
 }
 
+export interface Person {
+  name: string; // "" where nobody has to sign in
+  role: "viewer" | "operator";
+  token: string;
+}
+
 export type Message = Hello | Conditions | Snapshot | { type: "event"; event: Event };
