@@ -56,7 +56,9 @@ type site struct {
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	return &site{t, te.Bank(t), te.PinDir(t), t.TempDir()}
+	s := &site{t, te.Bank(t), te.PinDir(t), t.TempDir()}
+	t.Cleanup(func() { s.Bank.Do(t, func() { _, _ = datapath.UnloadAll(s.bpffs) }) })
+	return s
 }
 
 // args are those of a component in the bank.

@@ -84,7 +84,9 @@ func userVerb(verb, short string, change func(*cobra.Command, *signin.User) erro
 
 func addUser(cmd *cobra.Command, u *signin.User) (err error) {
 	role, _ := cmd.Flags().GetString("role")
-	u.Role = signin.Role(role)
+	if u.Role = signin.Role(role); u.Role != signin.Viewer && u.Role != signin.Operator {
+		return fmt.Errorf("--role %.32q: give %s or %s", role, signin.Viewer, signin.Operator)
+	}
 	if u.Password, err = askPassword(); err != nil {
 		return err
 	}

@@ -32,9 +32,16 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	host, attacker := te.Pair(t)
-	return &stage{t, host, attacker, Options{
+	s := &stage{t, host, attacker, Options{
 		Interface: host.Interface, BPFFS: te.PinDir(t), Limit: Limit{Rate: 10, Burst: 20}, Sources: MinSources, Version: "test",
 	}}
+	unloadAfter(t, host, s.opts)
+	return s
+}
+
+// unloadAfter takes off what a test leaves, as weir does it, whatever became of the test.
+func unloadAfter(t *testing.T, h *te.Host, o Options) {
+	t.Cleanup(func() { h.Do(t, func() { _, _ = Unload(o.BPFFS, o.Interface) }) })
 }
 
 // attach attaches in the host; what it returns is closed with the test.

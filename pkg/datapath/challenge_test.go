@@ -43,6 +43,7 @@ func newBankUnder(t *testing.T, old bool, change func(*te.BankNet)) *challenged 
 	b.opts = Options{
 		Interface: b.Bank.Interface, BPFFS: te.PinDir(t), Limit: DefaultLimit, Sources: MinSources, Version: "test", kernelCookies: old,
 	}
+	unloadAfter(t, b.Bank, b.opts)
 	b.Bank.Do(t, func() {
 		var err error
 		b.a, err = Attach(b.opts)

@@ -6,8 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // Unload detaches the datapath from an interface and removes its pins, at once, whoever still has it open. It reports
@@ -75,5 +79,40 @@ func detach(l link.Link) error {
 	if gone, err := attachedTo(l, 0); err != nil || gone {
 		return err // the interface took it along
 	}
+	retire(l)
 	return l.Detach()
+}
+
+// retire puts a program that only passes into a link's place, and waits until no CPU runs the one before. While a driver takes XDP off,
+// a packet may be on its way through the program, and a helper that asks for the queue's device would then find none: Linux 6.1 has
+// been seen to panic at that on a veth. A program that asks for nothing can't. If it can't be done, taking off goes on without.
+func retire(l link.Link) {
+	for _, flags := range []uint32{0, unix.BPF_F_XDP_HAS_FRAGS} {
+		pass, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Name: "weir_retired", Type: ebpf.XDP, AttachType: ebpf.AttachXDP, License: "Dual BSD/GPL", Flags: flags,
+			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpPass), asm.Return()},
+		})
+		if err != nil {
+			continue
+		}
+		err = l.Update(pass)
+		_ = pass.Close()
+		if err == nil {
+			awaitGrace()
+			return
+		}
+	}
+}
+
+const (
+	xdpPass          = 2
+	membarrierGlobal = 1 // MEMBARRIER_CMD_GLOBAL
+	graceAtMost      = 100 * time.Millisecond
+)
+
+// awaitGrace waits for an RCU grace period: each CPU has left the packets that it was at.
+func awaitGrace() {
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
+		time.Sleep(graceAtMost) // as under nohz_full; far longer than any packet takes
+	}
 }

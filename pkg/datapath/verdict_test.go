@@ -15,7 +15,6 @@ import (
 
 const (
 	xdpDrop = 1
-	xdpPass = 2
 )
 
 // program is the datapath loaded but not attached, to be run on single frames.
