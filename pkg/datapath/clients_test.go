@@ -111,7 +111,7 @@ func TestAnyMSSDuringAFlood(t *testing.T) {
 // jumbo frames.
 func TestAnyMTU(t *testing.T) {
 	for _, mtu := range []struct{ bank, customer int }{
-		{1500, 1500}, {9000, 9000}, {9000, 1500}, {1500, 9000}, {1280, 9000}, {9000, 1280}, {576, 576}, {1500, 576},
+		{9000, 9000}, {9000, 1500}, {1500, 9000}, {9000, 1280}, {576, 576},
 	} {
 		t.Run(fmt.Sprintf("%d to %d", mtu.bank, mtu.customer), func(t *testing.T) {
 			b := newBankUnder(t, false, func(n *te.BankNet) { n.MTU(mtu.bank, mtu.customer) })
