@@ -71,9 +71,10 @@ want_page() {
 	want npm npm
 }
 
-# One static binary, which runs on any machine with the same kind of processor.
+# One static binary, which runs on any machine with the same kind of processor. Protection must not wait for a page: without the npm
+# registry it is left out.
 build_weir() {
-	"$root/scripts/page"
+	"$root/scripts/page" || echo "$me: the web page couldn't be built, see above: weir goes without" >&2
 	version=$(git -C "$root" describe --tags --always --dirty 2>/dev/null) || version=unknown
 	CGO_ENABLED=0 go build -C "$root" -trimpath -ldflags "-s -w -X main.version=$version" -o .build/weir ./cmd/weir
 }
