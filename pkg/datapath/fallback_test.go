@@ -89,10 +89,13 @@ func (b *challenged) tend() (err error) {
 	return err
 }
 
-// arm makes the fallback wanted, by a connection that the kernel takes, and then to be had.
+// arm makes the fallback wanted, by a connection that the kernel takes, and then to be had. The connection ends at once: an
+// ACK of it, like a keepalive, wants the fallback, too.
 func (b *challenged) arm() {
 	b.t.Helper()
-	roundTrip(b.t, b.dial(b.Bank.Addr(bankPort)))
+	c := b.dial(b.Bank.Addr(bankPort)).(*net.TCPConn)
+	roundTrip(b.t, c)
+	must(b.t, errors.Join(c.SetLinger(0), c.Close()))
 	must(b.t, b.tend())
 	settle()
 	b.wantSettings(armed)
