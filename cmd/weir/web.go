@@ -90,8 +90,12 @@ func (s setup) gate(ctx context.Context, log *slog.Logger) (web.Gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("web.users: %w", err)
 	}
+	host, origin := web.PasskeysFor(c.Listen, c.Origin, c.TLSCert != "")
 	g, err := signin.New(users, signin.Options{
-		Secure: c.TLSCert != "" || c.Proxy, SecondFactor: c.SecondFactor == "required", Proxy: c.Proxy,
+		Secure: c.TLSCert != "" || c.Proxy, SecondFactor: c.SecondFactor == "required", Proxy: c.Proxy, Host: host, Origin: origin,
+		Change: func(change func([]signin.User) ([]signin.User, error)) ([]signin.User, error) {
+			return signin.ChangeUsers(c.Users, change)
+		},
 	}, log)
 	if err != nil {
 		return nil, fmt.Errorf("web.users: %s: %w", c.Users, err)

@@ -161,13 +161,13 @@ func TestNoPageNoHarm(t *testing.T) {
 	}
 }
 
-// certificate makes a self-signed one for the bank's address.
+// certificate makes a self-signed one for a name.
 func certificate(t *testing.T, host string) (cert, key string) {
 	t.Helper()
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	out, err := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
-		"-subj", "/CN=weir", "-addext", "subjectAltName=IP:"+host, "-keyout", key, "-out", cert).CombinedOutput()
+		"-subj", "/CN=weir", "-addext", "subjectAltName=DNS:"+host, "-keyout", key, "-out", cert).CombinedOutput()
 	if err != nil {
 		t.Fatalf("openssl: %v: %s", err, out)
 	}
@@ -196,11 +196,12 @@ func TestPageAsksWhoYouAre(t *testing.T) {
 	if err != nil || !strings.Contains(string(list), "alice") || strings.Count(string(list), "TOTP") != 2 {
 		t.Fatalf("%v: %s", err, list)
 	}
-	cert, key := certificate(t, s.Bank.IPv4.String())
-	at := s.Bank.Addr(8443).String()
+	const name = "weir.bank.test" // passkeys need one
+	cert, key := certificate(t, name)
+	origin := "https://" + name + ":8443"
 	s.start("broker")
-	web := s.start("web", "--web-history", s.history(), "--web-listen", at, "--web-origin", "https://"+at, "--web-tls-cert", cert, "--web-tls-key", key,
-		"--web-users", users)
+	web := s.start("web", "--web-history", s.history(), "--web-listen", s.Bank.Addr(8443).String(), "--web-origin", origin,
+		"--web-tls-cert", cert, "--web-tls-key", key, "--web-users", users)
 	o := te.Observe(t, s.Bank, brokerAddr, root+"/control/command")
 	said, err := json.Marshal(people)
 	if err != nil {
@@ -225,5 +226,19 @@ func TestPageAsksWhoYouAre(t *testing.T) {
 			}
 			web.Signal(syscall.SIGHUP)
 		},
-	}, "PAGE_URL=https://"+at, "PAGE_PEOPLE="+string(said))
+		"alice has a passkey": func() {
+			out, err := exec.Command(binary, "web", "user", "passkeys", "alice", "--file", users).CombinedOutput()
+			if err != nil || !strings.HasPrefix(string(out), "blue key ") || strings.Count(string(out), "\n") != 1 {
+				t.Errorf("%v: %s", err, out)
+			}
+			web.Await(t, `component=audit user=alice passkey="blue key"`, patience)
+		},
+		"remove alice's passkey": func() {
+			out, err := exec.Command(binary, "web", "user", "passkeys", "alice", "--remove", "blue key", "--file", users).CombinedOutput()
+			if err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			web.Signal(syscall.SIGHUP)
+		},
+	}, "PAGE_URL="+origin, "PAGE_PEOPLE="+string(said), "PAGE_HOSTS=MAP "+name+" "+s.Bank.IPv4.String())
 }

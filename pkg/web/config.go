@@ -88,6 +88,27 @@ func (c Config) validateOrigin() error {
 	return nil
 }
 
+// PasskeysFor tells what host browsers bind passkeys to, and the origin of the page there. Without a name in web.origin that is
+// localhost; an address can have none, and then both are empty.
+func PasskeysFor(listen, origin string, tls bool) (host, at string) {
+	if origin == "" {
+		_, port, err := net.SplitHostPort(listen)
+		if err != nil {
+			return "", ""
+		}
+		scheme := "http"
+		if tls {
+			scheme = "https"
+		}
+		return "localhost", fmt.Sprintf("%s://localhost:%s", scheme, port)
+	}
+	u, err := url.Parse(origin)
+	if err != nil || net.ParseIP(u.Hostname()) != nil {
+		return "", ""
+	}
+	return strings.ToLower(u.Hostname()), origin
+}
+
 // secure tells whether browsers come by TLS.
 func (c Config) secure() bool { return c.TLSCert != "" || c.Proxy }
 

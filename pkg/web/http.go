@@ -41,6 +41,7 @@ func (w *Web) handler() http.Handler {
 	}
 	if w.gate != nil {
 		mux.Handle("/api/session", w.gate)
+		mux.Handle("/api/session/", w.gate)
 	} else {
 		mux.HandleFunc("GET /api/session", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, http.StatusOK, anybody) })
 	}

@@ -464,3 +464,21 @@ func FuzzEvents(f *testing.F) {
 		encode(w.conditions(time.Now()))
 	})
 }
+
+func TestPasskeysNeedAName(t *testing.T) {
+	for _, c := range []struct {
+		listen, origin string
+		tls            bool
+		host, at       string
+	}{
+		{"127.0.0.1:8080", "", false, "localhost", "http://localhost:8080"},
+		{"127.0.0.1:8443", "", true, "localhost", "https://localhost:8443"},
+		{"192.0.2.1:8443", "https://Weir.bank.example:8443", true, "weir.bank.example", "https://Weir.bank.example:8443"},
+		{"192.0.2.1:8443", "https://192.0.2.1:8443", true, "", ""},
+		{"[2001:db8::1]:8443", "https://[2001:db8::1]:8443", true, "", ""},
+	} {
+		if host, at := PasskeysFor(c.listen, c.origin, c.tls); host != c.host || at != c.at {
+			t.Errorf("%s, %q: %q, %q", c.listen, c.origin, host, at)
+		}
+	}
+}

@@ -1,31 +1,33 @@
 package signin
 
 import (
-	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
-	"math"
-	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/pquerna/otp/totp"
 
 	"github.com/weir-sensor/weir/pkg/console"
 )
 
 // Options say how strict the gate is.
 type Options struct {
-	Secure       bool // browsers come by TLS, to this server or to a proxy before it
-	SecondFactor bool // required of everybody
-	Proxy        bool // a proxy tells by X-Forwarded-For who came to it
+	Secure       bool   // browsers come by TLS, to this server or to a proxy before it
+	SecondFactor bool   // required of everybody
+	Proxy        bool   // a proxy tells by X-Forwarded-For who came to it
+	Host         string // that passkeys are bound to, like weir.bank.example; "" for no passkeys
+	Origin       string // of the page there, like https://weir.bank.example
+
+	// Change changes the users where they are kept, and returns them all. Without it nobody can add passkeys.
+	Change func(func([]User) ([]User, error)) ([]User, error)
 }
 
 // Gate lets people in. It is safe for use side by side.
 type Gate struct {
+	http.Handler
+
 	opts       Options
 	log        *slog.Logger
 	complaints console.Complaints
@@ -37,10 +39,11 @@ type Gate struct {
 	sessions sessions
 	attempts attempts
 	steps    map[string]uint64 // by user, the last of TOTP's steps that was used
+	passkeys *relyingParty     // nil for none
 }
 
 const (
-	maxRequest = 4 << 10
+	maxRequest = 16 << 10
 	maxHashing = 2
 	hashWait   = 2 * time.Second
 	stepLength = 30 // seconds, RFC 6238
@@ -50,13 +53,29 @@ const (
 	TokenHeader = "Weir-Token"
 )
 
-// New returns a gate for users.
+// New returns a gate for users. It answers what begins with /api/session.
 func New(users []User, opts Options, log *slog.Logger) (*Gate, error) {
 	g := &Gate{
 		opts: opts, log: log, complaints: console.Complaints{Log: log, Every: warnEvery}, slots: make(chan struct{}, maxHashing),
 		decoy:    hash{memoryKiB, passes, lanes, make([]byte, saltBytes), make([]byte, keyBytes)},
 		sessions: sessions{}, steps: map[string]uint64{},
 	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/session", g.tell)
+	mux.HandleFunc("POST /api/session", g.signIn)
+	mux.HandleFunc("DELETE /api/session", g.signedIn(g.signOut))
+	if opts.Host != "" {
+		var err error
+		if g.passkeys, err = newRelyingParty(opts.Host, opts.Origin); err != nil {
+			return nil, fmt.Errorf("passkeys for %s: %w", opts.Host, err)
+		}
+		mux.HandleFunc("GET /api/session/challenge", g.challenge)
+		mux.HandleFunc("GET /api/session/passkeys", g.signedIn(g.listPasskeys))
+		mux.HandleFunc("DELETE /api/session/passkeys", g.signedIn(g.removePasskey))
+		mux.HandleFunc("POST /api/session/enrolment", g.signedIn(g.enrol))
+		mux.HandleFunc("POST /api/session/passkeys", g.signedIn(g.addPasskey))
+	}
+	g.Handler = mux
 	return g, g.Replace(users)
 }
 
@@ -64,8 +83,8 @@ func New(users []User, opts Options, log *slog.Logger) (*Gate, error) {
 func (g *Gate) Replace(users []User) error {
 	byName := map[string]User{}
 	for _, u := range users {
-		if g.opts.SecondFactor && u.TOTP == "" {
-			return fmt.Errorf("user %s has no second factor: weir web user totp %s, or set web.second-factor to optional", u.Name, u.Name)
+		if err := g.complete(u); err != nil {
+			return err
 		}
 		byName[u.Name] = u
 	}
@@ -73,18 +92,33 @@ func (g *Gate) Replace(users []User) error {
 	defer g.mu.Unlock()
 	g.users = byName
 	for key, s := range g.sessions {
-		if byName[s.user.Name] != s.user {
+		u, ok := byName[s.user.Name]
+		if !ok || !u.asBefore(s.user, s.passkey) {
 			delete(g.sessions, key)
+			continue
 		}
+		s.user = u
 	}
 	return nil
 }
 
+// complete tells whether a user has the second factor that is required.
+func (g *Gate) complete(u User) error {
+	switch {
+	case !g.opts.SecondFactor || u.TOTP != "" || len(u.Passkeys) > 0 && g.passkeys != nil:
+		return nil
+	case len(u.Passkeys) > 0:
+		return fmt.Errorf("user %s has passkeys only, which need a name: set web.origin, or run `weir web user totp %s`", u.Name, u.Name)
+	}
+	return fmt.Errorf("user %s has no second factor: weir web user totp %s, or set web.second-factor to optional", u.Name, u.Name)
+}
+
 // Person is somebody who is signed in.
 type Person struct {
-	Name  string `json:"name"`
-	Role  Role   `json:"role"`
-	Token string `json:"token"` // for TokenHeader
+	Name     string `json:"name"`
+	Role     Role   `json:"role"`
+	Token    string `json:"token"`              // for TokenHeader
+	Passkeys string `json:"passkeys,omitempty"` // host at which passkeys can be had
 }
 
 // Operator tells whether somebody may command.
@@ -92,17 +126,44 @@ func (p Person) Operator() bool { return p.Role == Operator }
 
 // Who tells who a request is from; ok is false for who isn't signed in. A request that changes something must bear the token.
 func (g *Gate) Who(r *http.Request) (p Person, ok bool) {
-	c, err := r.Cookie(g.cookieName())
-	if err != nil {
-		return Person{}, false
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := g.sessions.find(time.Now(), c.Value)
-	if s == nil || r.Method != http.MethodGet && !s.bears(r.Header.Get(TokenHeader)) {
+	s := g.session(r)
+	if s == nil {
 		return Person{}, false
 	}
-	return Person{s.user.Name, s.user.Role, s.token}, true
+	return g.person(s), true
+}
+
+func (g *Gate) person(s *session) Person {
+	return Person{s.user.Name, s.user.Role, s.token, g.opts.Host}
+}
+
+// session is nil for who isn't signed in. mu is held.
+func (g *Gate) session(r *http.Request) *session {
+	c, err := r.Cookie(g.cookieName())
+	if err != nil {
+		return nil
+	}
+	s := g.sessions.find(time.Now(), c.Value)
+	if s == nil || r.Method != http.MethodGet && !s.bears(r.Header.Get(TokenHeader)) {
+		return nil
+	}
+	return s
+}
+
+// signedIn serves nobody else.
+func (g *Gate) signedIn(serve func(http.ResponseWriter, *http.Request, *session)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		s := g.session(r)
+		g.mu.Unlock()
+		if s == nil {
+			refuse(w, http.StatusUnauthorized, "sign in")
+			return
+		}
+		serve(w, r, s)
+	}
 }
 
 // cookieName has a prefix that browsers tie to TLS and to this host, where there is TLS.
@@ -119,138 +180,35 @@ func (g *Gate) setCookie(w http.ResponseWriter, value string, age int) {
 	})
 }
 
-// ServeHTTP tells who somebody is (GET), signs in (POST) and out (DELETE).
-func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.Method {
-	case http.MethodGet:
-		if p, ok := g.Who(r); ok {
-			answer(w, http.StatusOK, p)
-			return
-		}
-		refuse(w, http.StatusUnauthorized, "sign in")
-	case http.MethodPost:
-		g.signIn(w, r)
-	case http.MethodDelete:
-		if _, ok := g.Who(r); !ok {
-			refuse(w, http.StatusUnauthorized, "you aren't signed in")
-			return
-		}
-		c, _ := r.Cookie(g.cookieName()) // it was there
-		g.mu.Lock()
-		g.sessions.close(c.Value)
-		g.mu.Unlock()
-		g.setCookie(w, "", -1)
-		answer(w, http.StatusOK, struct{}{})
-	default:
-		refuse(w, http.StatusMethodNotAllowed, "no such request")
+// tell says who somebody is.
+func (g *Gate) tell(w http.ResponseWriter, r *http.Request) {
+	if p, ok := g.Who(r); ok {
+		answer(w, http.StatusOK, p)
+		return
 	}
+	answer(w, http.StatusUnauthorized, map[string]string{"error": "sign in", "passkeys": g.opts.Host})
 }
 
-type credentials struct {
-	Name     string `json:"name"`
-	Password string `json:"password"`
-	Code     string `json:"code"`
+func (g *Gate) signOut(w http.ResponseWriter, r *http.Request, _ *session) {
+	c, _ := r.Cookie(g.cookieName()) // it was there
+	g.mu.Lock()
+	g.sessions.close(c.Value)
+	g.mu.Unlock()
+	g.setCookie(w, "", -1)
+	answer(w, http.StatusOK, struct{}{})
 }
 
-func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
-	var c credentials
+// read reads a request's JSON.
+func read(w http.ResponseWriter, r *http.Request, into any) error {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil || d.More() || len(c.Password) > maxPassword {
-		refuse(w, http.StatusBadRequest, "give a name, a password and a code")
-		return
+	if err := d.Decode(into); err != nil {
+		return err
 	}
-	c.Name = strings.ToLower(strings.TrimSpace(c.Name))
-	if !nameForm.MatchString(c.Name) {
-		c.Name = "?" // one for all that can't be
+	if d.More() {
+		return errors.New("more than one value")
 	}
-	source := g.sourceOf(r)
-	now := time.Now()
-	g.mu.Lock()
-	wait := g.attempts.wait(now, c.Name, source)
-	if wait == 0 {
-		g.attempts.try(now, c.Name, source)
-	}
-	u, known := g.users[c.Name]
-	g.mu.Unlock()
-	if wait > 0 {
-		seconds := int(math.Ceil(wait.Seconds()))
-		w.Header().Set("Retry-After", fmt.Sprint(seconds))
-		refuse(w, http.StatusTooManyRequests, "too many attempts: wait %d s", seconds)
-		return
-	}
-	right, ok := g.passwordIs(r, u, known, c.Password)
-	if !ok {
-		g.mu.Lock()
-		g.attempts.forgive(c.Name, source)
-		g.mu.Unlock()
-		refuse(w, http.StatusServiceUnavailable, "too many people sign in at once: try again")
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !right || !g.codeIs(now, u, c.Code) || g.users[c.Name] != u {
-		g.complaints.Warn(now, "somebody failed to sign in", "user", c.Name, "from", source)
-		refuse(w, http.StatusUnauthorized, "name, password or code is wrong")
-		return
-	}
-	g.attempts.succeeded(now, c.Name, source)
-	if old, err := r.Cookie(g.cookieName()); err == nil {
-		g.sessions.close(old.Value)
-	}
-	cookie, s := g.sessions.open(now, u)
-	g.setCookie(w, cookie, int(endAfter.Seconds()))
-	g.log.Info("signed in", "component", "audit", "user", u.Name, "role", u.Role, "from", source)
-	answer(w, http.StatusOK, Person{u.Name, u.Role, s.token})
-}
-
-// sourceOf is where a request is from: a proxy's last word, if there is one.
-func (g *Gate) sourceOf(r *http.Request) string {
-	if g.opts.Proxy {
-		all := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-		return sourceOf(net.JoinHostPort(strings.Trim(strings.TrimSpace(all[len(all)-1]), "[]"), "0"))
-	}
-	return sourceOf(r.RemoteAddr)
-}
-
-// passwordIs takes as long for users that there aren't; ok is false if there was no room to look.
-func (g *Gate) passwordIs(r *http.Request, u User, known bool, password string) (right, ok bool) {
-	late := time.NewTimer(hashWait)
-	defer late.Stop()
-	select {
-	case g.slots <- struct{}{}:
-		defer func() { <-g.slots }()
-	case <-late.C:
-		return false, false
-	case <-r.Context().Done():
-		return false, false
-	}
-	h := g.decoy
-	if known {
-		var err error
-		if h, err = parseHash(u.Password); err != nil { // was right when it was read
-			return false, true
-		}
-	}
-	return h.matches(password) && known, true
-}
-
-// codeIs checks a code of now, of half a minute ago or of the next, and that it wasn't used. mu is held.
-func (g *Gate) codeIs(now time.Time, u User, code string) bool {
-	if u.TOTP == "" {
-		return true // New and Replace have seen to it that this may be
-	}
-	step := uint64(now.Unix()) / stepLength
-	code = strings.ReplaceAll(code, " ", "")
-	for at := step - 1; at <= step+1; at++ {
-		want, err := totp.GenerateCode(u.TOTP, time.Unix(int64(at*stepLength), 0))
-		if err != nil || subtle.ConstantTimeCompare([]byte(want), []byte(code)) != 1 || at <= g.steps[u.Name] {
-			continue
-		}
-		g.steps[u.Name] = at
-		return true
-	}
-	return false
+	return nil
 }
 
 func answer(w http.ResponseWriter, status int, v any) {

@@ -17,7 +17,9 @@ const (
 // session is one browser's.
 type session struct {
 	user          User
-	token         string // that its requests must bear, which another site's can't
+	passkey       string     // ID of the one it was opened with; "" for none
+	enrolment     *enrolment // of a passkey that is being made
+	token         string     // that its requests must bear, which another site's can't
 	created, used time.Time
 }
 
@@ -31,7 +33,7 @@ func secret() string {
 }
 
 // open makes a session and returns its cookie's value.
-func (all sessions) open(now time.Time, u User) (cookie string, s *session) {
+func (all sessions) open(now time.Time, u User, passkey string) (cookie string, s *session) {
 	all.expire(now)
 	if len(all) >= maxOpen {
 		var oldest [sha256.Size]byte
@@ -43,7 +45,7 @@ func (all sessions) open(now time.Time, u User) (cookie string, s *session) {
 		delete(all, oldest)
 	}
 	cookie = secret()
-	s = &session{user: u, token: secret(), created: now, used: now}
+	s = &session{user: u, passkey: passkey, token: secret(), created: now, used: now}
 	all[sha256.Sum256([]byte(cookie))] = s
 	return cookie, s
 }

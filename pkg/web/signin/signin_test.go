@@ -3,13 +3,16 @@ package signin
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +30,10 @@ const (
 	password = "correct horse battery"
 	shared   = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 )
+
+func user(name string, role Role, totp string) User {
+	return User{Name: name, Role: role, Password: cheap(), TOTP: totp}
+}
 
 // cheap is a hash of password that takes a millisecond.
 var cheap = sync.OnceValue(func() string {
@@ -65,24 +72,58 @@ func TestHash(t *testing.T) {
 	}
 }
 
+func replaceUsers(path string, users []User) error {
+	_, err := ChangeUsers(path, func([]User) ([]User, error) { return users, nil })
+	return err
+}
+
 func TestUsersFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users.yaml")
-	users := []User{{"alice", Operator, cheap(), shared}, {"bob", Viewer, cheap(), ""}}
-	must(t, WriteUsers(path, users))
+	users := []User{user("alice", Operator, shared), user("bob", Viewer, "")}
+	must(t, replaceUsers(path, users))
 	got, err := ReadUsers(path)
 	must(t, err)
-	if len(got) != 2 || got[0] != users[0] || got[1] != users[1] {
+	if !reflect.DeepEqual(got, users) {
 		t.Errorf("%+v", got)
 	}
 	if left, _ := filepath.Glob(path + ".*"); len(left) != 0 {
 		t.Errorf("left: %q", left)
 	}
+	if os.Getuid() == 0 {
+		must(t, os.Chown(path, 1234, 5678))
+		must(t, replaceUsers(path, users))
+		info, err := os.Stat(path)
+		must(t, err)
+		if st := info.Sys().(*syscall.Stat_t); st.Uid != 1234 || st.Gid != 5678 || info.Mode().Perm() != 0o600 {
+			t.Errorf("it belongs to %d:%d, mode %v", st.Uid, st.Gid, info.Mode())
+		}
+	}
 	must(t, os.Chmod(path, 0o640))
 	if _, err := ReadUsers(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("readable for the group: %v", err)
 	}
-	if err := WriteUsers(path, nil); err == nil {
+	if err := replaceUsers(path, nil); err == nil {
 		t.Error("a file without users is written")
+	}
+}
+
+// Who changes the file at the same time loses nothing.
+func TestUsersAreChangedOneAfterTheOther(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users.yaml")
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			_, err := ChangeUsers(path, func(users []User) ([]User, error) {
+				return append(users, user(fmt.Sprintf("user%d", i), Viewer, "")), nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if users, err := ReadUsers(path); err != nil || len(users) != 20 {
+		t.Errorf("%d users, %v", len(users), err)
 	}
 }
 
@@ -95,6 +136,8 @@ func TestUsersRefused(t *testing.T) {
 		"empty": "", "no list": "name: alice", "unknown key": ok + "  shell: /bin/sh\n", "twice": ok + ok, "no role": strings.Replace(ok, "operator", "", 1),
 		"another role": strings.Replace(ok, "operator", "root", 1), "plain password": "- {name: a, role: viewer, password: secret}\n",
 		"bad name": strings.Replace(ok, "alice", "Al ice", 1), "short totp": ok + "  totp: JBSWY3DP\n", "no base32": ok + "  totp: 0189\n",
+		"passkey without key": ok + "  passkeys: [{name: x, id: AAAA}]\n", "nameless passkey": ok + "  passkeys: [{id: AAAA, key: AAAA}]\n",
+		"passkey twice": ok + "  passkeys: [{name: x, id: AAAA, key: AAAA}, {name: y, id: AAAA, key: AAAA}]\n",
 		"two documents": ok + "---\n" + ok, "broken": "- {", "bytes": "\xff\xfe",
 	} {
 		users, err := ParseUsers([]byte(text))
@@ -107,6 +150,7 @@ func TestUsersRefused(t *testing.T) {
 func FuzzParseUsers(f *testing.F) {
 	f.Add("- name: alice\n  role: operator\n  password: " + cheap() + "\n")
 	f.Add("- {name: a, role: viewer, password: x, totp: JBSWY3DPEHPK3PXP}")
+	f.Add("- {name: a, role: viewer, password: " + cheap() + ", passkeys: [{name: x, id: AAAA, key: AAAA, added: 2026-11-23T12:00:00Z, synced: true}]}")
 	f.Add("&a [*a]")
 	f.Add("---\n---\n")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -118,8 +162,8 @@ func FuzzParseUsers(f *testing.F) {
 			return
 		}
 		path := filepath.Join(t.TempDir(), "users")
-		must(t, WriteUsers(path, users))
-		if again, err := ReadUsers(path); err != nil || len(again) != len(users) || again[0] != users[0] {
+		must(t, replaceUsers(path, users))
+		if again, err := ReadUsers(path); err != nil || !reflect.DeepEqual(again, users) {
 			t.Errorf("%+v, %v, was %+v", again, err, users)
 		}
 	})
@@ -173,7 +217,7 @@ func TestAttempts(t *testing.T) {
 func TestSessionsEnd(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	all := sessions{}
-	cookie, s := all.open(now, User{Name: "alice"})
+	cookie, s := all.open(now, User{Name: "alice"}, "")
 	if all.find(now, cookie) != s || all.find(now, cookie+"x") != nil || !s.bears(s.token) || s.bears("") || s.token == cookie {
 		t.Error("it isn't found")
 	}
@@ -185,12 +229,12 @@ func TestSessionsEnd(t *testing.T) {
 	if all.find(now.Add(endAfter+time.Second), cookie) != nil {
 		t.Error("it never ends")
 	}
-	cookie, _ = all.open(now, User{})
+	cookie, _ = all.open(now, User{}, "")
 	if all.find(now.Add(idleAfter+time.Second), cookie) != nil {
 		t.Error("idle, and not over")
 	}
 	for range 2 * maxOpen {
-		all.open(now, User{})
+		all.open(now, User{}, "")
 	}
 	if len(all) > maxOpen {
 		t.Errorf("%d are open", len(all))
@@ -206,7 +250,15 @@ type visitor struct {
 
 func (v *visitor) do(method, body string, headers ...string) (int, map[string]any) {
 	v.t.Helper()
-	r := httptest.NewRequest(method, "/api/session", strings.NewReader(body))
+	code, text := v.ask(method, "/api/session", body, headers...)
+	var said map[string]any
+	must(v.t, json.Unmarshal(text, &said))
+	return code, said
+}
+
+func (v *visitor) ask(method, path, body string, headers ...string) (int, []byte) {
+	v.t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.RemoteAddr = v.from + ":1234"
 	if v.cookie != nil {
 		r.AddCookie(v.cookie)
@@ -219,13 +271,11 @@ func (v *visitor) do(method, body string, headers ...string) (int, map[string]an
 	for _, c := range w.Result().Cookies() {
 		v.cookie = c
 	}
-	var said map[string]any
-	must(v.t, json.Unmarshal(w.Body.Bytes(), &said))
-	return w.Code, said
+	return w.Code, w.Body.Bytes()
 }
 
 func signIn(name, password, code string) string {
-	b, _ := json.Marshal(credentials{name, password, code})
+	b, _ := json.Marshal(credentials{Name: name, Password: password, Code: code})
 	return string(b)
 }
 
@@ -237,7 +287,7 @@ func codeAt(t *testing.T, at time.Time) string {
 }
 
 func TestGate(t *testing.T) {
-	alice := User{"alice", Operator, cheap(), shared}
+	alice := user("alice", Operator, shared)
 	g, err := New([]User{alice}, Options{Secure: true, SecondFactor: true}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	v := &visitor{t: t, g: g, from: "192.0.2.1"}
@@ -246,7 +296,7 @@ func TestGate(t *testing.T) {
 	}
 	used := codeAt(t, time.Now())
 	for _, bad := range []string{signIn("alice", "wrong", used), signIn("alice", password, ""), signIn("alice", password, codeAt(t, time.Now().Add(-5*time.Minute)))} {
-		if code, said := v.do("POST", bad); code != http.StatusUnauthorized || said["error"] != "name, password or code is wrong" || v.cookie != nil {
+		if code, said := v.do("POST", bad); code != http.StatusUnauthorized || said["error"] != "name, password or second factor is wrong" || v.cookie != nil {
 			t.Errorf("%s: %d %v", bad, code, said)
 		}
 	}
@@ -281,13 +331,13 @@ func TestGate(t *testing.T) {
 	if code, _ := stolen.do("GET", ""); code != http.StatusUnauthorized {
 		t.Errorf("the cookie still works: %d", code)
 	}
-	if err := g.Replace([]User{{"bob", Viewer, cheap(), ""}}); err == nil || !strings.Contains(err.Error(), "second factor") {
+	if err := g.Replace([]User{user("bob", Viewer, "")}); err == nil || !strings.Contains(err.Error(), "second factor") {
 		t.Errorf("no second factor: %v", err)
 	}
 }
 
 func TestAChangedUserIsSignedOut(t *testing.T) {
-	alice := User{"alice", Operator, cheap(), ""}
+	alice := user("alice", Operator, "")
 	g, err := New([]User{alice}, Options{}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	v := &visitor{t: t, g: g, from: "192.0.2.1"}
@@ -303,7 +353,7 @@ func TestAChangedUserIsSignedOut(t *testing.T) {
 
 // Many guesses at once are no more than five.
 func TestGuessesAtOnce(t *testing.T) {
-	g, err := New([]User{{"alice", Operator, cheap(), ""}}, Options{Proxy: true}, slog.New(slog.DiscardHandler))
+	g, err := New([]User{user("alice", Operator, "")}, Options{Proxy: true}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	var mu sync.Mutex
 	answers := map[int]int{}

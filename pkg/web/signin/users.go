@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sys/unix"
 )
 
 // Role is what somebody may do.
@@ -30,7 +32,9 @@ type User struct {
 	Name     string `yaml:"name"`
 	Role     Role   `yaml:"role"`
 	Password string `yaml:"password"`       // argon2id, as Hash writes it
-	TOTP     string `yaml:"totp,omitempty"` // secret in base32 (RFC 6238); empty for no second factor
+	TOTP     string `yaml:"totp,omitempty"` // secret in base32 (RFC 6238); empty for none
+
+	Passkeys []Passkey `yaml:"passkeys,omitempty"`
 }
 
 const (
@@ -76,7 +80,7 @@ func ParseUsers(text []byte) ([]User, error) {
 	var users []User
 	if err := d.Decode(&users); err != nil && !errors.Is(err, io.EOF) {
 		line, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:\n  "), "\n")
-		return nil, fmt.Errorf("%.200s: want a list of users with name, role, password and totp", strings.TrimPrefix(line, "yaml: "))
+		return nil, fmt.Errorf("%.200s: want a list of users with name, role, password, totp and passkeys", strings.TrimPrefix(line, "yaml: "))
 	}
 	if err := d.Decode(&[]User{}); !errors.Is(err, io.EOF) {
 		return nil, errors.New("more than one document: want one list of users")
@@ -110,6 +114,19 @@ func (u User) validate() error {
 	if _, err := parseHash(u.Password); err != nil {
 		return err
 	}
+	if len(u.Passkeys) > maxPasskeys {
+		return fmt.Errorf("more than %d passkeys", maxPasskeys)
+	}
+	seen := map[string]bool{}
+	for _, p := range u.Passkeys {
+		if err := p.validate(); err != nil {
+			return err
+		}
+		if seen[p.ID] || seen["named "+p.Name] {
+			return fmt.Errorf("passkey %s is there twice", p.Name)
+		}
+		seen[p.ID], seen["named "+p.Name] = true, true
+	}
 	if u.TOTP == "" {
 		return nil
 	}
@@ -120,8 +137,37 @@ func (u User) validate() error {
 	return nil
 }
 
-// WriteUsers writes a file of users in one step.
-func WriteUsers(path string, users []User) (err error) {
+// ChangeUsers changes a file of users in one step, one process after the other, and returns what is in it now. Its owner stays. A
+// file that isn't there has no users, and is made.
+func ChangeUsers(path string, change func([]User) ([]User, error)) (users []User, err error) {
+	unlock, err := lock(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("%s can't be changed: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	users, err = ReadUsers(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if users, err = change(users); err != nil {
+		return nil, err
+	}
+	return users, writeUsers(path, users)
+}
+
+// lock waits for a directory's lock, which leaves no file behind.
+func lock(dir string) (unlock func() error, err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), d.Close())
+	}
+	return d.Close, nil
+}
+
+func writeUsers(path string, users []User) (err error) {
 	text, err := yaml.Marshal(users)
 	if err != nil {
 		return err
@@ -138,11 +184,26 @@ func WriteUsers(path string, users []User) (err error) {
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	if _, err := f.Write(text); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(keepOwner(path, f), write(f, text)); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+func write(f *os.File, text []byte) error {
+	_, err := f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// keepOwner gives the new file to the owner of the old one: root changes what weir reads as somebody else.
+func keepOwner(path string, f *os.File) error {
+	var was unix.Stat_t
+	err := unix.Stat(path, &was)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Chown(int(was.Uid), int(was.Gid))
 }

@@ -22,6 +22,7 @@ export interface Pending {
 export class Store {
   me?: Person;
   signedOut = false; // and has to sign in
+  passkeys?: string; // the name at which they can be had
   hello?: Hello;
   lost = true; // the page's own connection
   broker = true;
@@ -50,7 +51,9 @@ export class Store {
     for (;;) {
       try {
         const response = await fetch("api/session");
-        if (response.ok) return this.enter((await response.json()) as Person);
+        const said = (await response.json()) as Person;
+        if (response.ok) return this.enter(said);
+        this.passkeys = said.passkeys;
         if (response.status === 401) return this.leave();
       } catch {
         // the server is away
@@ -61,6 +64,7 @@ export class Store {
 
   enter(me: Person) {
     this.me = me;
+    this.passkeys = me.passkeys;
     this.signedOut = false;
     this.live = connect(
       (m) => { this.take(m); this.changed(); },

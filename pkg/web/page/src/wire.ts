@@ -164,6 +164,7 @@ export interface Person {
   name: string; // "" where nobody has to sign in
   role: "viewer" | "operator";
   token: string;
+  passkeys?: string; // the host at which they can be had
 }
 
 export type Message = Hello | Conditions | Snapshot | { type: "event"; event: Event };

@@ -52,11 +52,11 @@ await withBrowser(async (browser) => {
     assert.equal(await page.evaluate(async (p) => (await fetch(p)).status, path), 401, path);
   }
   await fill(page, alice, "not the password", code(secret));
-  await eventually("a wrong password", async () => (await fault(page)) === "name, password or code is wrong");
+  await eventually("a wrong password", async () => (await fault(page)) === "name, password or second factor is wrong");
   await fill(page, alice, password, "000000");
-  await eventually("a wrong code", async () => (await fault(page)) === "name, password or code is wrong");
+  await eventually("a wrong code", async () => (await fault(page)) === "name, password or second factor is wrong");
   await fill(page, "nobody", password, code(secret));
-  await eventually("nobody", async () => (await fault(page)) === "name, password or code is wrong");
+  await eventually("nobody", async () => (await fault(page)) === "name, password or second factor is wrong");
   const used = code(secret);
   await fill(page, alice, password, used);
   await eventually("in", async () => (await condition(page)) !== null);
@@ -67,7 +67,7 @@ await withBrowser(async (browser) => {
 
   const second = await fresh();
   await fill(second, alice, password, used);
-  await eventually("a code that was used", async () => (await fault(second)) === "name, password or code is wrong");
+  await eventually("a code that was used", async () => (await fault(second)) === "name, password or second factor is wrong");
 
   publish(`${root}/metrics/cpu`, `{"cpu_usage": 5}`);
   await eventually("live", async () => (await condition(page)) === "Calm");
@@ -79,6 +79,52 @@ await withBrowser(async (browser) => {
   assert.equal(await post(page, { "Weir-Token": "guessed" }), 401, "with another token");
   await ask("no command");
 
+  // A security key, in software: it stays with its page.
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send("WebAuthn.enable");
+  const { authenticatorId } = await cdp.send("WebAuthn.addVirtualAuthenticator", {
+    options: { protocol: "ctap2", transport: "usb", hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
+  });
+  await page.click("text=Passkeys");
+  await page.waitForSelector("text=None yet.");
+  await shot(page, "passkeys");
+  const enrol = async (name, with_) => {
+    await page.fill(".passkeys [maxlength]", name);
+    await page.fill(".passkeys [type=password]", with_);
+    await page.click("text=Add a passkey");
+  };
+  await enrol("blue key", "not the password");
+  await eventually("a wrong password", async () => (await page.textContent(".passkeys [role=alert]")) === "the password is wrong");
+  await enrol("blue key", password);
+  await page.waitForSelector("text=blue key since");
+  await ask("alice has a passkey");
+  await enrol("again", password);
+  await eventually("once on each key", async () => (await page.textContent(".passkeys [role=alert]")) === "that device has a passkey of yours already");
+  await page.evaluate(`(() => { ${axe} })()`);
+  const { violations } = await page.evaluate(() => window.axe.run(".passkeys"));
+  assert.deepEqual(violations.filter((v) => v.impact === "serious" || v.impact === "critical").map((v) => v.id), []);
+  await shot(page, "passkeys-one");
+  await page.click(".passkeys >> text=Close");
+
+  const enterByPasskey = async (who, with_) => {
+    await page.waitForSelector("form");
+    await page.fill("[autocomplete=username]", who);
+    await page.fill("[autocomplete=current-password]", with_);
+    await page.click("#passkey");
+  };
+  await page.click("text=Sign out");
+  await enterByPasskey(alice, "not the password");
+  await eventually("a passkey alone", async () => (await fault(page)) === "name, password or second factor is wrong");
+  await enterByPasskey(bob, bobs);
+  await eventually("another's passkey", async () => (await fault(page)) === "name, password or second factor is wrong");
+  await enterByPasskey(alice, password);
+  await eventually("in by passkey", async () => /alice \(operator\)/.test(await page.textContent(".me")));
+  await ask("remove alice's passkey");
+  await page.waitForSelector("form", { timeout: 20_000 });
+  await enterByPasskey(alice, password);
+  await eventually("a removed passkey", async () => (await fault(page)) === "name, password or second factor is wrong");
+  await cdp.send("WebAuthn.removeVirtualAuthenticator", { authenticatorId });
+
   const viewer = await fresh();
   await fill(viewer, bob, bobs, code(bobsSecret));
   await eventually("bob is in", async () => /bob \(viewer\)/.test(await viewer.textContent(".me")));
@@ -89,9 +135,12 @@ await withBrowser(async (browser) => {
   await ask("no command");
   await shot(viewer, "viewer");
 
-  await page.click("text=Sign out");
-  await page.waitForSelector("form");
-  assert.equal(await page.evaluate(async () => (await fetch("api/session")).status), 401);
+  await viewer.click("text=Sign out");
+  await viewer.waitForSelector("form");
+  assert.equal(await viewer.evaluate(async () => (await fetch("api/session")).status), 401);
+  await sleep(30_000 - (Date.now() % 30_000) + 500); // bob's next code
+  await fill(viewer, bob, bobs, code(bobsSecret));
+  await eventually("bob is in again", async () => (await condition(viewer)) !== null);
   await ask("demote bob");
   await viewer.waitForSelector("form", { timeout: 20_000 });
 

@@ -54,7 +54,8 @@ export async function withBrowser(f) {
   const browser = await chromium.launch({
     executablePath: process.env.PAGE_CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync", "--js-flags=--expose-gc", "--enable-precise-memory-info"],
+      "--disable-component-update", "--disable-sync", "--js-flags=--expose-gc", "--enable-precise-memory-info",
+      ...(process.env.PAGE_HOSTS ? [`--host-resolver-rules=${process.env.PAGE_HOSTS}`] : [])],
   });
   try {
     await f(browser);
