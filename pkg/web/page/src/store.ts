@@ -10,6 +10,8 @@ export const tabs: Tab[] = ["cpu", "ram", "network", "alerts", "status", "public
 
 const hour = 3_600_000;
 const maxRows = 10_000; // of a tab
+const maxPoints = 7200; // of a chart: an hour at two a second
+const drawEvery = 50; // milliseconds: faster is more than eyes follow, and takes the time from what comes in
 const maxMarks = 500;
 
 export interface Pending {
@@ -43,7 +45,8 @@ export class Store {
   private answered = new Map<string, Status>();
   private waitingFor = new Map<string, (s: Status) => void>();
   private listeners = new Set<() => void>();
-  private frame = 0;
+  private drawing = false; // asked for
+  private drawn = 0; // when it was, last
   private live?: Live;
 
   async start() {
@@ -116,15 +119,17 @@ export class Store {
   }
 
   changed() {
-    if (this.frame) return;
+    if (this.drawing) return;
+    this.drawing = true;
     const draw = () => {
-      if (!this.frame) return;
-      cancelAnimationFrame(this.frame);
-      this.frame = 0;
+      this.drawing = false;
+      this.drawn = performance.now();
       for (const f of this.listeners) f();
     };
-    this.frame = requestAnimationFrame(draw);
+    const wait = this.drawn + drawEvery - performance.now();
     if (document.hidden) setTimeout(draw, 1000); // there are no frames then
+    else if (wait > 0) setTimeout(() => requestAnimationFrame(draw), wait);
+    else requestAnimationFrame(draw);
   }
 
   // Resolves with the status of a command, or undefined if there is none in time.
@@ -169,7 +174,7 @@ export class Store {
   private event(e: Event) {
     const rows = this.rows[e.tab];
     rows.push({ at: e.at, tab: e.tab, topic: e.topic, text: e.text, note: e.note });
-    if (rows.length > maxRows) rows.splice(0, rows.length - maxRows);
+    trim([rows], maxRows);
     append(this.series, e);
     if (e.network) {
       this.network = e.network;
@@ -224,12 +229,21 @@ function append(s: Series, e: Event) {
   if (e.command) mark(s, { at: e.at, kind: "command", text: e.command.command });
 }
 
+// Takes the oldest out of columns of the same length, the first of which are times: what is from before since, and a tenth of the
+// most when there are more, for that is cheaper than one each time.
+function trim(columns: unknown[][], most: number, since = 0) {
+  const t = columns[0]!;
+  let gone = t.length > most ? t.length - most + Math.floor(most / 10) : 0;
+  while (since > 0 && gone < t.length && (t[gone] as number) < since) gone++;
+  if (gone > 0) for (const c of columns) c.splice(0, gone);
+}
+
 function push(c: { t: number[] | null; v: number[] | null }, at: number, v: number) {
   c.t ??= [];
   c.v ??= [];
   c.t.push(at);
   c.v.push(v);
-  while (c.t.length > 0 && c.t[0]! < at - hour) { c.t.shift(); c.v.shift(); }
+  trim([c.t, c.v], maxPoints, at - hour);
 }
 
 function mark(s: Series, m: Mark) {
@@ -261,12 +275,7 @@ function network(s: Series, at: number, n: Network) {
     columns.challenged.push(per(v?.challenged));
     columns.passed.push(per((v?.passed ?? 0) + (v?.would_drop ?? 0)));
   }
-  while (c.t.length > 0 && c.t[0]! < at - hour) {
-    c.t.shift();
-    c.connections.shift();
-    c.syns.shift();
-    for (const columns of Object.values(c.classes)) for (const k of kinds) columns[k].shift();
-  }
+  trim([c.t, c.connections, c.syns, ...Object.values(c.classes).flatMap((x) => kinds.map((k) => x[k]))], maxPoints, at - hour);
   seconds(s, n);
 }
 
@@ -284,7 +293,7 @@ function seconds(s: Series, n: Network) {
     c.dropped.push(x.dropped ?? 0);
     c.challenged.push(x.challenged ?? 0);
   }
-  while (c.t.length > 3600) { c.t.shift(); c.offered.shift(); c.dropped.shift(); c.challenged.shift(); }
+  trim([c.t, c.offered, c.dropped, c.challenged], maxPoints / 2);
 }
 
 export const store = new Store();

@@ -27,6 +27,7 @@ await withBrowser(async (browser) => {
   await choose(page, "network");
   const [longest, tasks, heap] = await page.evaluate(() => [window.longest, window.tasks, (globalThis.gc?.(), performance.memory.usedJSHeapSize)]);
   console.log(`${n} messages in ${took} ms: ${seen} rows, longest frame ${longest.toFixed(0)} ms, longest task ${Math.max(0, ...tasks).toFixed(0)} ms, heap ${(heap / 1e6).toFixed(0)} MB`);
+  assert.ok(Math.max(0, ...tasks) < 100, `the page was busy for ${Math.max(...tasks)} ms in one go`);
   assert.ok(heap < 300e6, `${heap} bytes`);
   assert.ok(seen >= 500 && seen <= 10_000, `${seen} rows`);
   assert.deepEqual(page.faults, []);
