@@ -212,7 +212,7 @@ func TestPageAsksWhoYouAre(t *testing.T) {
 		"command from web:alice": func() {
 			o.Await(t, patience, "alice's command", func(m te.Message) bool { return strings.Contains(string(m.Payload), `"origin":"web:alice"`) })
 			commands = len(o.Messages())
-			web.Await(t, `component=audit user=alice role=operator`, patience)
+			web.Await(t, `audit=true user=alice role=operator`, patience)
 		},
 		"no command": func() {
 			time.Sleep(200 * time.Millisecond)
@@ -231,7 +231,7 @@ func TestPageAsksWhoYouAre(t *testing.T) {
 			if err != nil || !strings.HasPrefix(string(out), "blue key ") || strings.Count(string(out), "\n") != 1 {
 				t.Errorf("%v: %s", err, out)
 			}
-			web.Await(t, `component=audit user=alice passkey="blue key"`, patience)
+			web.Await(t, `audit=true user=alice passkey="blue key"`, patience)
 		},
 		"remove alice's passkey": func() {
 			out, err := exec.Command(binary, "web", "user", "passkeys", "alice", "--remove", "blue key", "--file", users).CombinedOutput()

@@ -70,7 +70,7 @@ func (w *Web) command(rw http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), publishWait)
 	defer cancel()
 	err = w.bus.Publish(ctx, bus.Publication{Topic: root + "/control/command", Payload: payload, Delivery: bus.Confirmed})
-	w.log.Info("command", "component", "audit", "user", who.Name, "role", who.Role, "from", r.RemoteAddr, "command", c.Command,
+	w.log.Info("command", "audit", true, "user", who.Name, "role", who.Role, "from", who.From, "command", c.Command,
 		"source", c.Source, "ttl_seconds", c.TTLSeconds, "server", root, "id", c.ID, "err", err)
 	switch {
 	case errors.Is(err, bus.ErrAway):

@@ -54,7 +54,9 @@ var anybody = signin.Person{Role: signin.Operator}
 // who tells who a request is from.
 func (w *Web) who(r *http.Request) (signin.Person, bool) {
 	if w.gate == nil {
-		return anybody, true
+		p := anybody
+		p.From = r.RemoteAddr
+		return p, true
 	}
 	return w.gate.Who(r)
 }

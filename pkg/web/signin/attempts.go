@@ -29,20 +29,19 @@ const (
 )
 
 // sourceOf is who a source is: an IPv4 address, or the /64 that a host may choose its addresses from.
-func sourceOf(remote string) string {
-	a, err := netip.ParseAddrPort(remote)
+func sourceOf(address string) string {
+	addr, err := netip.ParseAddr(address)
 	if err != nil {
 		return "unknown"
 	}
-	addr := a.Addr().Unmap()
-	if addr.Is6() {
-		p, err := addr.WithZone("").Prefix(64)
-		if err != nil {
-			return "unknown"
-		}
-		return p.String()
+	if addr = addr.Unmap(); addr.Is4() {
+		return addr.String()
 	}
-	return addr.String()
+	p, err := addr.WithZone("").Prefix(64)
+	if err != nil {
+		return "unknown"
+	}
+	return p.String()
 }
 
 // wait tells how long a source has to wait before it may try to be a user.

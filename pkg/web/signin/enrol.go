@@ -37,7 +37,7 @@ func (g *Gate) enrol(w http.ResponseWriter, r *http.Request, s *session) {
 	g.mu.Lock()
 	name := s.user.Name
 	g.mu.Unlock()
-	source := g.sourceOf(r)
+	source := sourceOf(g.addressOf(r))
 	u, right, tried := g.knows(w, r, name, c.Password, source)
 	if !tried {
 		return
@@ -130,7 +130,7 @@ func (g *Gate) keep(w http.ResponseWriter, name, what string, p Passkey, change 
 		refuse(w, http.StatusInternalServerError, "nothing was changed: %v", err)
 		return
 	}
-	g.log.Info(what, "component", "audit", "user", name, "passkey", p.Name, "id", p.ID)
+	g.log.Info(what, "audit", true, "user", name, "passkey", p.Name, "id", p.ID)
 	g.mu.Lock()
 	all := append([]Passkey{}, g.users[name].Passkeys...)
 	g.mu.Unlock()

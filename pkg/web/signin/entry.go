@@ -30,7 +30,8 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
 	if !nameForm.MatchString(c.Name) {
 		c.Name = "?" // one for all that can't be
 	}
-	source := g.sourceOf(r)
+	from := g.addressOf(r)
+	source := sourceOf(from)
 	now := time.Now()
 	u, right, tried := g.knows(w, r, c.Name, c.Password, source)
 	if !tried {
@@ -43,7 +44,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
 		passkey, right = g.secondIs(now, u, c)
 	}
 	if is, ok := g.users[u.Name]; !right || !ok || !is.asBefore(u, passkey) {
-		g.complaints.Warn(now, "somebody failed to sign in", "user", c.Name, "from", source)
+		g.complaints.Warn(now, "somebody failed to sign in", "user", c.Name, "from", from)
 		refuse(w, http.StatusUnauthorized, "name, password or second factor is wrong")
 		return
 	}
@@ -53,8 +54,8 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	cookie, s := g.sessions.open(now, u, passkey)
 	g.setCookie(w, cookie, int(endAfter.Seconds()))
-	g.log.Info("signed in", "component", "audit", "user", u.Name, "role", u.Role, "from", source, "passkey", passkey != "")
-	answer(w, http.StatusOK, g.person(s))
+	g.log.Info("signed in", "audit", true, "user", u.Name, "role", u.Role, "from", from, "passkey", passkey != "")
+	answer(w, http.StatusOK, g.person(s, from))
 }
 
 // knows tells whether somebody knows a user's password. It counts as a failed attempt until forgiven. Unless it was tried, the
@@ -85,13 +86,17 @@ func (g *Gate) knows(w http.ResponseWriter, r *http.Request, name, password, sou
 	return u, right, true
 }
 
-// sourceOf is where a request is from: a proxy's last word, if there is one.
-func (g *Gate) sourceOf(r *http.Request) string {
+// addressOf is where a request is from: a proxy's last word, if there is one.
+func (g *Gate) addressOf(r *http.Request) string {
 	if g.opts.Proxy {
 		all := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-		return sourceOf(net.JoinHostPort(strings.Trim(strings.TrimSpace(all[len(all)-1]), "[]"), "0"))
+		return strings.Trim(strings.TrimSpace(all[len(all)-1]), "[]")
 	}
-	return sourceOf(r.RemoteAddr)
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // passwordIs takes as long for users that there aren't; ok is false if there was no room to look.

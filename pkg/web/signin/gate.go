@@ -119,6 +119,7 @@ type Person struct {
 	Role     Role   `json:"role"`
 	Token    string `json:"token"`              // for TokenHeader
 	Passkeys string `json:"passkeys,omitempty"` // host at which passkeys can be had
+	From     string `json:"-"`                  // address, as far as it is known
 }
 
 // Operator tells whether somebody may command.
@@ -132,11 +133,11 @@ func (g *Gate) Who(r *http.Request) (p Person, ok bool) {
 	if s == nil {
 		return Person{}, false
 	}
-	return g.person(s), true
+	return g.person(s, g.addressOf(r)), true
 }
 
-func (g *Gate) person(s *session) Person {
-	return Person{s.user.Name, s.user.Role, s.token, g.opts.Host}
+func (g *Gate) person(s *session, from string) Person {
+	return Person{s.user.Name, s.user.Role, s.token, g.opts.Host, from}
 }
 
 // session is nil for who isn't signed in. mu is held.

@@ -207,7 +207,7 @@ func TestAttempts(t *testing.T) {
 	if len(a.by) > maxKept+2 {
 		t.Errorf("%d are kept", len(a.by))
 	}
-	for remote, want := range map[string]string{"192.0.2.1:5": "192.0.2.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64", "[::ffff:192.0.2.1]:5": "192.0.2.1", "x": "unknown"} {
+	for remote, want := range map[string]string{"192.0.2.1": "192.0.2.1", "2001:db8:1:2:3::4": "2001:db8:1:2::/64", "::ffff:192.0.2.1": "192.0.2.1", "fe80::1%eth0": "fe80::/64", "x": "unknown", "": "unknown"} {
 		if got := sourceOf(remote); got != want {
 			t.Errorf("%s is %s", remote, got)
 		}
