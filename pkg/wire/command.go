@@ -62,7 +62,8 @@ func DecodeCommand(b []byte) (Command, error) {
 	return c, nil
 }
 
-var commandMembers = []string{"command", "id", "origin", "rate", "burst", "ttl_seconds", "reason", "timestamp", "source"}
+var commandMembers = []string{"command", "id", "origin", "rate", "burst", "ttl_seconds", "reason", "timestamp", "source",
+	memberKeyID, memberSeq, memberSignature}
 
 // spelling refuses "Rate" for "rate": ignoring it would do something else than was meant.
 func spelling(members map[string]json.RawMessage) error {
