@@ -16,7 +16,10 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/weir-sensor/weir/pkg/wire"
 )
@@ -54,6 +57,7 @@ type Identity struct {
 	Org         string     `json:"org"`
 	Site        string     `json:"site,omitempty"`
 	Server      string     `json:"server,omitempty"` // of the roles of one server only
+	Label       string     `json:"label,omitempty"`  // whose it is, for people to read
 	Algorithm   string     `json:"algorithm,omitempty"`
 	Key         string     `json:"key,omitempty"`         // public, base64; of roles that sign
 	Certificate string     `json:"certificate,omitempty"` // SHA-256 of its DER, in hexadecimal
@@ -74,6 +78,7 @@ const (
 	version       = 1
 	maxFile       = 16 << 20
 	maxIdentities = 20_000
+	maxLabel      = 64
 )
 
 var nameForm = regexp.MustCompile(`^[a-z]{1,16}-[a-z2-7]{8,26}$`)
@@ -137,17 +142,10 @@ func (id Identity) validate() error {
 	if !nameForm.MatchString(id.Name) {
 		return errors.New("a name is a role, a hyphen and 8 to 26 of a to z and 2 to 7")
 	}
-	known := false
-	for _, r := range Roles {
-		known = known || id.Role == r
-	}
-	if !known {
+	if !slices.Contains(Roles, id.Role) {
 		return fmt.Errorf("there is no role %.32q", id.Role)
 	}
-	if id.Role.OfOneServer() != (id.Server != "") {
-		return fmt.Errorf("a %s has a server: %t", id.Role, id.Role.OfOneServer())
-	}
-	if err := id.root().Validate(); err != nil {
+	if err := id.ValidatePlace(); err != nil {
 		return err
 	}
 	if id.Role.Signs() != (id.Key != "") || id.Key != "" && id.Algorithm != Ed25519 {
@@ -167,6 +165,19 @@ func (id Identity) validate() error {
 		return errors.New("it ends before it begins")
 	}
 	return nil
+}
+
+// ValidatePlace checks where an identity belongs, and its label.
+func (id Identity) ValidatePlace() error {
+	switch {
+	case id.Role.OfOneServer() && id.Server == "":
+		return fmt.Errorf("a %s is of one server: name it", id.Role)
+	case !id.Role.OfOneServer() && id.Server != "":
+		return fmt.Errorf("a %s is of a whole site: leave the server out", id.Role)
+	case len(id.Label) > maxLabel || strings.ContainsFunc(id.Label, unicode.IsControl):
+		return fmt.Errorf("a label has %d bytes at most, and no control characters", maxLabel)
+	}
+	return id.root().Validate()
 }
 
 // root is that of its server, or of any server of its site.
@@ -207,11 +218,12 @@ func (id Identity) PublicKey() ed25519.PublicKey {
 
 // Shows tells whether a certificate, in DER, and a password are this identity's.
 func (id Identity) Shows(certificate, password []byte) bool {
-	c, p := sum(certificate), sum(password)
+	c, p := Sum(certificate), Sum(password)
 	return subtle.ConstantTimeCompare([]byte(c), []byte(id.Certificate))&subtle.ConstantTimeCompare([]byte(p), []byte(id.Password)) == 1
 }
 
-func sum(b []byte) string {
+// Sum is how certificates and passwords are kept.
+func Sum(b []byte) string {
 	s := sha256.Sum256(b)
 	return hex.EncodeToString(s[:])
 }

@@ -30,7 +30,7 @@ var (
 func sensor() Identity {
 	return Identity{
 		Name: "sensor-k3v2q2xd", Role: Sensor, Org: "<103795587>", Server: "bank_server", Algorithm: Ed25519, Key: key,
-		Certificate: sum([]byte("certificate")), Password: sum([]byte("password")), NotBefore: begin, NotAfter: end,
+		Certificate: Sum([]byte("certificate")), Password: Sum([]byte("password")), NotBefore: begin, NotAfter: end,
 	}
 }
 
@@ -67,7 +67,7 @@ func TestRefused(t *testing.T) {
 		"a viewer's key":         func(id *Identity) { id.Role, id.Server = Viewer, "" },
 		"a wildcard":             func(id *Identity) { id.Server = "+" }, "a site with a slash": func(id *Identity) { id.Site = "a/b" },
 		"no org": func(id *Identity) { id.Org = "" }, "no key": func(id *Identity) { id.Key = "" },
-		"no algorithm": func(id *Identity) { id.Algorithm = "none" }, "a short key": func(id *Identity) { id.Key = "AAAA" },
+		"no algorithm": func(id *Identity) { id.Algorithm = "none" }, "a label of two lines": func(id *Identity) { id.Label = "a\nb" }, "a short key": func(id *Identity) { id.Key = "AAAA" },
 		"a plain password": func(id *Identity) { id.Password = "secret" }, "no time": func(id *Identity) { id.NotAfter = id.NotBefore },
 	} {
 		id := sensor()
@@ -128,8 +128,8 @@ func TestBothFactors(t *testing.T) {
 	if id.Shows(nil, nil) || id.Shows([]byte("certificate"), []byte("password")) {
 		t.Error("who has no factors gets in")
 	}
-	if s := sha256.Sum256([]byte("x")); sum([]byte("x")) != hex.EncodeToString(s[:]) {
-		t.Error("sum")
+	if s := sha256.Sum256([]byte("x")); Sum([]byte("x")) != hex.EncodeToString(s[:]) {
+		t.Error("Sum")
 	}
 }
 
