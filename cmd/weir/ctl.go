@@ -126,10 +126,12 @@ func (s setup) order(ctx context.Context, c wire.Command, timeout time.Duration)
 		return wire.Status{}, err // what the controller would say
 	}
 
-	client, err := bus.Connect(bus.Options{
-		Broker: s.cfg.Broker.URL, Username: s.cfg.Broker.Username, Password: s.cfg.Broker.Password,
-		ClientID: "weir-ctl-" + c.ID,
-	})
+	o, err := s.busOptions("ctl")
+	if err != nil {
+		return wire.Status{}, err
+	}
+	o.ClientID = "weir-ctl-" + c.ID
+	client, err := bus.Connect(o)
 	if err != nil {
 		return wire.Status{}, err
 	}

@@ -96,14 +96,26 @@ func newSetup(cmd *cobra.Command) (setup, error) {
 
 // connect starts to connect one component.
 func (s setup) connect(component string, will *bus.Publication) (*bus.Client, error) {
-	id := s.cfg.Broker.ClientID
-	if id != "" && s.command == "up" {
-		id += "-" + component // a broker knows one client by each name
+	o, err := s.busOptions(component)
+	if err != nil {
+		return nil, err
 	}
-	return bus.Connect(bus.Options{
-		Broker: s.cfg.Broker.URL, Username: s.cfg.Broker.Username, Password: s.cfg.Broker.Password,
-		ClientID: id, Will: will, Log: s.log.With("component", component),
-	})
+	o.Will, o.Log = will, s.log.With("component", component)
+	if o.ClientID = s.cfg.Broker.ClientID; o.ClientID != "" && s.command == "up" {
+		o.ClientID += "-" + component // a broker knows one client by each name
+	}
+	return bus.Connect(o)
+}
+
+// busOptions say which broker, and as whom.
+func (s setup) busOptions(component string) (bus.Options, error) {
+	b := s.cfg.Broker
+	o := bus.Options{Broker: b.URL, Username: b.Username, Password: b.Password, Plaintext: b.InsecurePlaintext}
+	id, err := s.identity(component)
+	if err == nil && id != nil {
+		o.Credentials = func() bus.Credentials { return id.credentials(b.AllowTLS12) }
+	}
+	return o, err
 }
 
 func hostname() string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -64,4 +65,12 @@ func parseAddress(broker string) (*url.URL, error) {
 	u.Scheme = scheme.paho
 	u.Host = net.JoinHostPort(u.Hostname(), port)
 	return u, nil
+}
+
+// encrypted tells whether a completed address is one of TLS.
+func encrypted(u *url.URL) bool { return u.Scheme == "tls" || u.Scheme == "wss" }
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
 }

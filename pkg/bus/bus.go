@@ -2,6 +2,7 @@
 package bus
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,16 +65,32 @@ type Options struct {
 	ClientID string // unique on the broker; empty for a random one
 	Username string // overrides the one in Broker
 	Password string
-	Will     *Publication // published by the broker when the connection dies without Close
-	Log      *slog.Logger
+	// Credentials is asked before each connect, so that they can be renewed; nil for Username, Password and the system's roots.
+	Credentials func() Credentials
+	// Plaintext allows a broker beyond loopback without TLS.
+	Plaintext bool
+	Will      *Publication // published by the broker when the connection dies without Close
+	Log       *slog.Logger
 	// OnConnect is called after every connect and reconnect, in its own goroutine, with subscriptions restored.
 	OnConnect func()
 }
 
+// Credentials are what a client shows a broker, and what it asks of it.
+type Credentials struct {
+	TLS      *tls.Config
+	Username string
+	Password string
+}
+
 // Validate reports options that can never work.
 func (o Options) Validate() error {
-	if _, err := parseAddress(o.Broker); err != nil {
+	address, err := parseAddress(o.Broker)
+	if err != nil {
 		return err
+	}
+	if !o.Plaintext && !encrypted(address) && !loopback(address.Hostname()) {
+		return fmt.Errorf("broker %s is beyond loopback, where everybody on the way could read, change and send commands: use tls:// "+
+			"with an identity (weir keys issue), or --insecure-plaintext", address.Redacted())
 	}
 	if o.Will != nil {
 		if err := o.Will.validate(); err != nil {

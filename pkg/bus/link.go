@@ -71,7 +71,14 @@ func (c *Client) pahoOptions(l *link) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions()
 	// AddBroker would parse the URL again; this keeps what parseAddress made of it.
 	o.Servers = []*url.URL{c.address}
-	o.SetClientID(c.opts.ClientID).SetUsername(c.opts.Username).SetPassword(c.opts.Password)
+	who := Credentials{Username: c.opts.Username, Password: c.opts.Password}
+	if c.opts.Credentials != nil {
+		who = c.opts.Credentials()
+	}
+	o.SetClientID(c.opts.ClientID).SetUsername(who.Username).SetPassword(who.Password)
+	if who.TLS != nil {
+		o.SetTLSConfig(who.TLS)
+	}
 	o.SetProtocolVersion(4).SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false)
 	o.SetConnectTimeout(dialTimeout).SetWriteTimeout(writeTimeout)
 	o.SetDialer(&net.Dialer{Timeout: dialTimeout})

@@ -47,6 +47,10 @@ type Broker struct {
 	Password     string // that of PasswordFile, if one is given
 	PasswordFile string
 	ClientID     string
+
+	Identity          string // directory; "" for none
+	AllowTLS12        bool
+	InsecurePlaintext bool
 }
 
 // Listen is where the embedded broker listens; "" for not at all.

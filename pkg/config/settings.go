@@ -68,6 +68,13 @@ var Settings = complete(withBudgets([]Setting{
 	{Key: "client-id", Commands: byItself, field: func(c *Config) any { return &c.Broker.ClientID },
 		Help: "client's name at the broker, of one connection only; empty for a random one"},
 
+	{Key: "identity", Commands: slices.Concat(atBroker, []string{"broker"}), field: func(c *Config) any { return &c.Broker.Identity },
+		Help: "directory that weir keys issue has made; weir up takes the directories broker, sensor, monitor, controller and web in it; read again on SIGHUP"},
+	{Key: "allow-tls12", Commands: slices.Concat(atBroker, []string{"broker"}), field: func(c *Config) any { return &c.Broker.AllowTLS12 },
+		Help: "take TLS 1.2, too, from those that lack 1.3"},
+	{Key: "insecure-plaintext", Commands: atBroker, field: func(c *Config) any { return &c.Broker.InsecurePlaintext },
+		Help: "talk to a broker beyond loopback without TLS: everybody on the way can read, change and send commands"},
+
 	{Key: "listen", Commands: embedded, field: func(c *Config) any { return &c.Listen.TCP },
 		Help: "address:port of the embedded broker"},
 	{Key: "listen-ws", Commands: embedded, field: func(c *Config) any { return &c.Listen.WebSocket },
