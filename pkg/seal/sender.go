@@ -1,0 +1,98 @@
+// Package seal keeps messages from being forged, altered, moved and replayed: senders number and sign them, and receivers take each
+// once, from whoever may say it.
+package seal
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/wire"
+)
+
+// Sender signs for one component at a time. It is safe for use side by side.
+type Sender struct {
+	who  func() (keyID string, key ed25519.PrivateKey) // as it is now
+	file string
+
+	mu       sync.Mutex
+	last     uint64
+	reserved uint64 // numbers up to here are ours, also after a restart
+}
+
+// reserve is how many numbers the file is ahead, so that it is written once a minute and not with each message. Numbers are
+// microseconds of Unix time, or one more than the last if that is higher: a clock that is set back, or a lost file alone, repeats none.
+const reserve = uint64(time.Minute / time.Microsecond)
+
+// NewSender returns one. file keeps what a restart must not forget; it is made when it is needed, and "" is for none.
+func NewSender(who func() (string, ed25519.PrivateKey), file string) (*Sender, error) {
+	s := &Sender{who: who, file: file}
+	if file == "" {
+		return s, nil
+	}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.last, err = strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil || s.last >= wire.MaxSeq {
+		return nil, errors.New(file + " holds no sequence number: remove it if this clock is right and was never ahead")
+	}
+	s.reserved = s.last
+	return s, nil
+}
+
+// Sign numbers and signs a payload. An error of the file is returned beside the signed payload, which is good: after a restart with a
+// clock that is set back, receivers might refuse others.
+func (s *Sender) Sign(now time.Time, topic string, payload []byte) (signed []byte, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keyID, key := s.who()
+	seq := max(s.last+1, uint64(now.UnixMicro()))
+	signed, err = wire.Sign(topic, payload, keyID, seq, key)
+	if err != nil {
+		return nil, err
+	}
+	s.last = seq
+	if s.file == "" || seq <= s.reserved {
+		return signed, nil
+	}
+	s.reserved = seq + reserve
+	return signed, replace(s.file, strconv.AppendUint(nil, s.reserved, 10))
+}
+
+// replace writes a file in one step that a power cut doesn't undo.
+func replace(path string, text []byte) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil // renamed all the same
+	}
+	_ = d.Sync()
+	return d.Close()
+}
