@@ -47,6 +47,8 @@ type Message struct {
 	Payload  []byte // nil when Oversize is set
 	Retained bool   // sent because of a new subscription, not because it was just published
 	Oversize int    // bytes of a payload over wire.MaxPayload, which was left out; else 0
+	From     string // who has signed it, by the name of an identity; "" if nobody has, or nothing was checked
+	Refused  error  // why it must not be acted on; nil if it may be, or nothing was checked
 }
 
 // Describe shows the payload in one line that is safe to print.
@@ -67,6 +69,11 @@ type Options struct {
 	Password string
 	// Credentials is asked before each connect, so that they can be renewed; nil for Username, Password and the system's roots.
 	Credentials func() Credentials
+	// Sign signs what is published, the will included; nil for nothing. It is called when something is handed over, and again for
+	// the will before each connect.
+	Sign func(topic string, payload []byte) ([]byte, error)
+	// Check says in From and Refused what becomes of a message, before its handler gets it; nil for no checks.
+	Check func(*Message)
 	// Plaintext allows a broker beyond loopback without TLS.
 	Plaintext bool
 	Will      *Publication // published by the broker when the connection dies without Close

@@ -87,7 +87,15 @@ func (c *Client) pahoOptions(l *link) *mqtt.ClientOptions {
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.receive(m) })
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { l.drop(err) })
 	if w := c.opts.Will; w != nil {
-		o.SetBinaryWill(w.Topic, w.Payload, w.Delivery.qos(), w.Retain)
+		payload := w.Payload
+		if c.opts.Sign != nil {
+			if signed, err := c.opts.Sign(w.Topic, payload); err == nil {
+				payload = signed
+			} else { // readers don't believe it then, and notice the silence
+				c.log.Warn("the last will isn't signed", "err", err)
+			}
+		}
+		o.SetBinaryWill(w.Topic, payload, w.Delivery.qos(), w.Retain)
 	}
 	return o
 }

@@ -16,6 +16,13 @@ func (c *Client) Publish(ctx context.Context, p Publication) error {
 	if err := c.checkOpen(); err != nil {
 		return err
 	}
+	if c.opts.Sign != nil {
+		signed, err := c.opts.Sign(p.Topic, p.Payload)
+		if err != nil {
+			return fmt.Errorf("publish to %s: %w", p.Topic, err)
+		}
+		p.Payload = signed
+	}
 	if p.Delivery == Eventually {
 		if c.out.put(p) {
 			c.folds.warn(c.log, "messages lost: the broker was away for too long", 1)

@@ -99,6 +99,9 @@ func (c *Client) runHandlers(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if c.opts.Check != nil {
+			c.opts.Check(&d.msg)
+		}
 		d.sub.handler(d.msg)
 	}
 }

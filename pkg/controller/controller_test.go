@@ -2,6 +2,7 @@ package controller
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -150,12 +151,29 @@ func TestControllerRefuses(t *testing.T) {
 		s.bus.Deliver(bus.Message{Topic: topic, Oversize: 1 << 20})
 		synctest.Wait()
 		s.expect("oversize", wire.Failure, wire.StateOff, "1048576 bytes")
+		s.bus.Deliver(bus.Message{Topic: topic, Payload: []byte(`{"command":"enable_rate_limiting"}`), Refused: errors.New("it isn't signed")})
+		synctest.Wait()
+		s.expect("refused", wire.Failure, wire.StateOff, "refused: it isn't signed")
 		s.bus.Deliver(bus.Message{Topic: topic, Payload: []byte(`{"command":"enable_rate_limiting"}`), Retained: true})
 		s.bus.Deliver(bus.Message{Topic: "public/control", Payload: []byte(`{"command":"enable_rate_limiting"}`)})
 		synctest.Wait()
 		s.quiet("retained and public")
 		if s.limiter.changes != 0 {
 			t.Errorf("the datapath was changed %d times", s.limiter.changes)
+		}
+	})
+}
+
+func TestStatusTellsWhoHasSigned(t *testing.T) {
+	run(t, &bustest.Fake{}, &fakeLimiter{}, func(s *stage) {
+		synctest.Wait()
+		s.expect("start", wire.Success, wire.StateOff, "found off")
+		s.bus.Deliver(bus.Message{
+			Topic: s.cfg.Root.Command(), Payload: []byte(`{"command":"enable_rate_limiting","origin":"alice"}`), From: "operator-k3v2q2xd",
+		})
+		synctest.Wait()
+		if got := s.expect("signed", wire.Success, wire.StateOn, ""); got.Origin != "alice" || got.SignedBy != "operator-k3v2q2xd" {
+			t.Errorf("%+v", got)
 		}
 	})
 }

@@ -25,6 +25,11 @@ func (c *Controller) execute(now time.Time, msg bus.Message) {
 		return
 	}
 	cmd, err := wire.DecodeCommand(msg.Payload)
+	if msg.Refused != nil { // whatever its form: who isn't believed learns nothing of that
+		c.refuse(now, cmd, fmt.Errorf("refused: %w", msg.Refused))
+		return
+	}
+	cmd.SignedBy = msg.From
 	if err == nil && cmd.Origin == ownOrigin {
 		err = fmt.Errorf("origin %q is the controller's own: give another", ownOrigin)
 	}
@@ -101,7 +106,7 @@ func (c *Controller) enable(now time.Time, cmd wire.Command) error {
 	}
 	if !was.On || was.Limit != limit || was.Owner != c.lease.Owner || was.Fixed != fixed {
 		c.log.Info("rate limiting on", "rate", limit.Rate, "burst", limit.Burst, "until", c.lease.End,
-			"owner", c.lease.Owner, "id", cmd.ID, "reason", cmd.Reason)
+			"owner", c.lease.Owner, "id", cmd.ID, "signed_by", cmd.SignedBy, "reason", cmd.Reason)
 	}
 	c.answer(now, cmd, wire.Success, detail)
 	return nil
@@ -116,7 +121,7 @@ func (c *Controller) disable(now time.Time, cmd wire.Command) error {
 	c.lease.Disabled()
 	detail := "rate limiting is off"
 	if was {
-		c.log.Info(detail, "origin", owner(cmd), "id", cmd.ID, "reason", cmd.Reason)
+		c.log.Info(detail, "origin", owner(cmd), "id", cmd.ID, "signed_by", cmd.SignedBy, "reason", cmd.Reason)
 	} else {
 		detail += "; it was off already"
 	}
@@ -145,5 +150,5 @@ func (c *Controller) refuse(now time.Time, cmd wire.Command, err error) {
 }
 
 func (c *Controller) answer(now time.Time, cmd wire.Command, result, detail string) {
-	c.report(now, wire.Status{Command: cmd.Command, Status: result, Detail: detail, ID: cmd.ID, Origin: cmd.Origin})
+	c.report(now, wire.Status{Command: cmd.Command, Status: result, Detail: detail, ID: cmd.ID, Origin: cmd.Origin, SignedBy: cmd.SignedBy})
 }

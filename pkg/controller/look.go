@@ -62,7 +62,7 @@ func (c *Controller) reportState(now time.Time, command, detail string) {
 
 // onStatus takes the status that was retained when this controller started; its own come back here too.
 func (c *Controller) onStatus(msg bus.Message) {
-	if !msg.Retained || msg.Oversize > 0 {
+	if !msg.Retained || msg.Oversize > 0 || msg.Refused != nil {
 		return
 	}
 	if s, err := wire.DecodeStatus(msg.Payload); err == nil {

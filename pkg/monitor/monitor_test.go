@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -181,6 +182,7 @@ func TestMonitorIgnoresWhatIsNoMetric(t *testing.T) {
 			{Topic: root.MetricsNetwork(), Payload: []byte("\x1b[2Jnonsense")},
 			{Topic: root.MetricsNetwork(), Payload: []byte(`{"active_tcp_connections":1,"syn_packet_count":9999,"timestamp":1}`), Retained: true},
 			{Topic: root.MetricsNetwork(), Oversize: 1 << 20},
+			{Topic: root.MetricsNetwork(), Payload: []byte(`{"active_tcp_connections":1,"syn_packet_count":9999,"timestamp":1}`), Refused: errors.New("forged")},
 			{Topic: root.Metrics()[:len(root.Metrics())-1] + "disk", Payload: []byte(`{"disk": 99}`)},
 			{Topic: "public/metrics", Payload: []byte(`{"active_tcp_connections":1,"syn_packet_count":9999,"timestamp":1}`)},
 			{Topic: "public/\x1b[2J", Payload: []byte("two\nlines")},
@@ -191,8 +193,8 @@ func TestMonitorIgnoresWhatIsNoMetric(t *testing.T) {
 		s.expectCommand("nonsense", "")
 		s.expectAlerts("nonsense")
 	})
-	if n := strings.Count(printed, "Received from topic: "); n != 7 || strings.Count(printed, "\n") != n {
-		t.Errorf("%d lines received, want 7 of one line each:\n%s", n, printed)
+	if n := strings.Count(printed, "Received from topic: "); n != 8 || strings.Count(printed, "\n") != n {
+		t.Errorf("%d lines received, want 8 of one line each:\n%s", n, printed)
 	}
 	if strings.Contains(printed, "\x1b") {
 		t.Error("an escape sequence reaches the terminal")

@@ -29,6 +29,9 @@ func (m *Monitor) sample(now time.Time, msg bus.Message) error {
 	if msg.Oversize > 0 {
 		return fmt.Errorf("%d bytes, at most %d are read", msg.Oversize, wire.MaxPayload)
 	}
+	if msg.Refused != nil {
+		return msg.Refused
+	}
 	if msg.Retained {
 		return fmt.Errorf("retained, so of unknown age: publish metrics without retain")
 	}
@@ -76,6 +79,9 @@ func (m *Monitor) onStatus(msg bus.Message) {
 		return
 	}
 	s, err := wire.DecodeStatus(msg.Payload)
+	if err == nil {
+		err = msg.Refused
+	}
 	if err != nil {
 		m.warnings.Warn(now, "status ignored", "topic", msg.Topic, "err", err)
 		return

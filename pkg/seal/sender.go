@@ -51,11 +51,14 @@ func NewSender(who func() (string, ed25519.PrivateKey), file string) (*Sender, e
 	return s, nil
 }
 
-// Sign numbers and signs a payload. An error of the file is returned beside the signed payload, which is good: after a restart with a
+// Sign numbers and signs a payload, and gives it a timestamp if it has none. An error of the file is returned beside the signed payload, which is good: after a restart with a
 // clock that is set back, receivers might refuse others.
 func (s *Sender) Sign(now time.Time, topic string, payload []byte) (signed []byte, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if payload, err = wire.Stamp(payload, now); err != nil {
+		return nil, err
+	}
 	keyID, key := s.who()
 	seq := max(s.last+1, uint64(now.UnixMicro()))
 	signed, err = wire.Sign(topic, payload, keyID, seq, key)

@@ -11,6 +11,7 @@ import (
 // Config of the sensor. Start from DefaultConfig.
 type Config struct {
 	Root      wire.Root
+	Deaf      bool   // the broker lets it read nothing: it can't see who calls it offline, and says online again each minute
 	Interface string // these four are told to whoever listens
 	Tier      string
 	Version   string

@@ -53,7 +53,10 @@ type presence struct {
 	last      time.Time
 }
 
-const presencePause = time.Second
+const (
+	presencePause = time.Second
+	deafPause     = time.Minute
+)
 
 // due tells whether to say it now; denied is whether somebody has said offline since, and remains so until due says true.
 func (p *presence) due(now time.Time, connected, denied bool) bool {

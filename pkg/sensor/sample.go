@@ -35,7 +35,8 @@ func (s *Sensor) sample(now time.Time) error {
 	if err != nil {
 		return unreadable(err)
 	}
-	if s.presence.due(now, s.bus.Connected(), s.denied.Load()) {
+	denied := s.denied.Load() || s.cfg.Deaf && now.Sub(s.presence.last) >= deafPause
+	if s.presence.due(now, s.bus.Connected(), denied) {
 		s.denied.Store(false)
 		s.publishPresence(now, wire.Online)
 	}

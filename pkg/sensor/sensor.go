@@ -106,7 +106,9 @@ func (s *Sensor) Run(ctx context.Context, ready func()) error {
 		publisher.Wait()
 		s.publishPresence(time.Now(), wire.Offline)
 	}()
-	go s.watchPresence() // asks the broker and waits
+	if !s.cfg.Deaf {
+		go s.watchPresence() // asks the broker and waits
+	}
 	ready()
 
 	ticker := time.NewTicker(sampleEvery)

@@ -62,6 +62,9 @@ func decoded[T any](decode func([]byte) (T, error), m bus.Message) (any, error) 
 	if m.Oversize > 0 {
 		return nil, fmt.Errorf("%d bytes, at most %d are read", m.Oversize, wire.MaxPayload)
 	}
+	if m.Refused != nil {
+		return nil, m.Refused
+	}
 	return decode(m.Payload)
 }
 

@@ -132,6 +132,7 @@ func TestRead(t *testing.T) {
 		{"impossible", message("metrics/cpu", `{"cpu_usage": 101}`), Unreadable{}},
 		{"no JSON", message("metrics/network", "\x1b[2J"), Unreadable{}},
 		{"too large", bus.Message{Topic: wire.DefaultRoot.Alerts(), Oversize: 1 << 20}, Unreadable{}},
+		{"forged", bus.Message{Topic: wire.DefaultRoot.MetricsCPU(), Payload: []byte(`{"cpu_usage": 5}`), Refused: errors.New("forged")}, Unreadable{}},
 		{"retained status", retained(message("status/rate_limiting", `{"command": "x", "status": "success"}`)),
 			wire.Status{Command: "x", Status: "success"}},
 		{"presence", retained(message("status/sensor", `{"state": "offline"}`)), wire.Presence{State: "offline"}},

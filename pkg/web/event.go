@@ -87,7 +87,11 @@ func newEvent(at time.Time, msg bus.Message) (*event, bool) {
 		e.Note = "too long"
 		return e, true
 	}
-	if err := e.decode(); err != nil {
+	err := msg.Refused
+	if err == nil {
+		err = e.decode()
+	}
+	if err != nil {
 		e.Note = err.Error()
 	}
 	return e, true

@@ -167,6 +167,10 @@ func TestHostilePayloadsCountForNothing(t *testing.T) {
 			t.Errorf("%s %q: %v", row.topic, row.payload, e)
 		}
 	}
+	w.receive(bus.Message{Topic: root + "/metrics/cpu", Payload: []byte(`{"cpu_usage": 5}`), Refused: errors.New("it is an old message again")})
+	if e := b.next("event")["event"].(map[string]any); e["note"] != "it is an old message again" || e["cpu"] != nil {
+		t.Errorf("%v", e)
+	}
 	w.receive(bus.Message{Topic: root + "/metrics/cpu", Oversize: 1 << 20})
 	if e := b.next("event")["event"].(map[string]any); e["note"] != "too long" || !strings.Contains(e["text"].(string), "left out: 1048576 bytes") {
 		t.Errorf("%v", e)

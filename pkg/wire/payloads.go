@@ -118,6 +118,7 @@ type Command struct {
 	Reason     string  `json:"reason,omitempty"`
 	Timestamp  float64 `json:"timestamp,omitempty"` // Unix seconds
 	Source     string  `json:"source,omitempty"`    // of the list commands: an address or a prefix, see prefixlist.Parse
+	SignedBy   string  `json:"-"`                   // whose signature was verified; "" for nobody's
 }
 
 // The commands.
@@ -146,10 +147,11 @@ type Status struct {
 	Detail    string  `json:"detail"`
 	ID        string  `json:"id,omitempty"`
 	Origin    string  `json:"origin,omitempty"`
-	State     string  `json:"state,omitempty"` // of rate limiting after the command: "on" or "off"
-	Rate      uint64  `json:"rate,omitempty"`  // in force, SYNs per second and source
-	Burst     uint64  `json:"burst,omitempty"` // in force, SYNs
-	Until     float64 `json:"until,omitempty"` // Unix seconds when the lease ends
+	SignedBy  string  `json:"signed_by,omitempty"` // whose signature the command bore
+	State     string  `json:"state,omitempty"`     // of rate limiting after the command: "on" or "off"
+	Rate      uint64  `json:"rate,omitempty"`      // in force, SYNs per second and source
+	Burst     uint64  `json:"burst,omitempty"`     // in force, SYNs
+	Until     float64 `json:"until,omitempty"`     // Unix seconds when the lease ends
 
 	// Whose limit is in force: this status may be about another's command that failed.
 	Owner    string `json:"owner,omitempty"`     // origin of the command that set it

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/gowebpki/jcs"
 )
@@ -76,6 +77,20 @@ func Sign(topic string, payload []byte, keyID string, seq uint64, key ed25519.Pr
 		return nil, fmt.Errorf("sign: %w", tooLarge(len(out)))
 	}
 	return out, nil
+}
+
+// Stamp gives a payload a timestamp if it has none.
+func Stamp(payload []byte, now time.Time) ([]byte, error) {
+	members, err := parseObject(payload)
+	if err != nil || members[memberTimestamp] != nil {
+		return payload, err
+	}
+	out := bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(payload), []byte("}")))
+	out = bytes.Clone(out)
+	if len(members) > 0 {
+		out = append(out, ',')
+	}
+	return append(strconv.AppendFloat(append(out, `"`+memberTimestamp+`":`...), Timestamp(now), 'f', 6, 64), '}'), nil
 }
 
 // Verify checks a payload's signature by the key that keyOf knows for its key ID. That the key may speak on this topic, and that the

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 const sealTopic = "<103795587>/bank_server/control/command"
@@ -115,6 +116,20 @@ func TestNotToBeSigned(t *testing.T) {
 	}
 	if b, err := Sign(sealTopic, []byte(unsigned), "operator-k3v2q2xd", MaxSeq, sealKey); err != nil {
 		t.Errorf("%s, %v", b, err)
+	}
+}
+
+func TestStamp(t *testing.T) {
+	now := time.UnixMicro(1_795_465_581_250_000)
+	for text, want := range map[string]string{
+		`{}`: `{"timestamp":1795465581.250000}`, ` { "a": 1 } `: `{ "a": 1,"timestamp":1795465581.250000}`, `{"timestamp": 5}`: `{"timestamp": 5}`,
+	} {
+		if got, err := Stamp([]byte(text), now); err != nil || string(got) != want {
+			t.Errorf("%s: %s, %v", text, got, err)
+		}
+	}
+	if _, err := Stamp([]byte("hello"), now); err == nil {
+		t.Error("no object is stamped")
 	}
 }
 
