@@ -193,7 +193,8 @@ func TestRoots(t *testing.T) {
 		{Root{"", "", "x"}, false, ""}, {Root{"x", "", ""}, false, ""},
 		{Root{"a/b", "", "x"}, false, ""}, {Root{"a", "+", "x"}, false, ""}, {Root{"a", "", "#"}, false, ""},
 		{Root{">", "", "x"}, false, ""}, {Root{"a", "*", "x"}, false, ""}, {Root{"$SYS", "", "x"}, false, ""},
-		{Root{strings.Repeat("x", 129), "", "x"}, false, ""},
+		{Root{strings.Repeat("x", 129), "", "x"}, false, ""}, {Root{"a", "", "x\ny"}, false, ""}, {Root{"a", "", "\xff"}, false, ""},
+		{Root{"public", "", "x"}, false, ""}, {Root{"a", "north", "metrics"}, false, ""}, {Root{"a", "", "status"}, false, ""},
 	} {
 		if err := row.root.Validate(); (err == nil) != row.ok || row.ok && row.root.String() != row.text {
 			t.Errorf("%+v is %q: %v", row.root, row.root, err)

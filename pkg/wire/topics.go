@@ -5,7 +5,10 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Root names one protected server on the broker. Its topic prefix is ORG/SITE/SERVER, SITE left out when empty.
@@ -23,12 +26,23 @@ const PublicFilter = "public/#"
 
 // Validate reports a root that can't be a topic prefix on every broker.
 func (r Root) Validate() error {
-	return errors.Join(
+	errs := []error{
 		validateLevel("org", r.Org, false),
 		validateLevel("site", r.Site, true),
 		validateLevel("server", r.Server, false),
-	)
+	}
+	if org, _, _ := strings.Cut(PublicFilter, "/"); r.Org == org {
+		errs = append(errs, fmt.Errorf("org %q is where public messages are: choose another name", r.Org))
+	}
+	if slices.Contains(ReservedServers, r.Server) {
+		errs = append(errs, fmt.Errorf("server %q can't be told from a topic: choose another name", r.Server))
+	}
+	return errors.Join(errs...)
 }
+
+// ReservedServers are no servers' names. The site's level is left out when there is none, so ORG/+/metrics/# of the servers without a
+// site would match ORG/north/metrics/alerts: the alerts of a server of the site north that is named metrics.
+var ReservedServers = []string{"metrics", "status"}
 
 // validateLevel refuses what MQTT reserves (section 4.7 of MQTT 3.1.1) and what NATS takes for a wildcard.
 func validateLevel(name, level string, optional bool) error {
@@ -39,6 +53,8 @@ func validateLevel(name, level string, optional bool) error {
 		return fmt.Errorf("%s is empty: give it a name", name)
 	case strings.ContainsAny(level, "/+#\x00"):
 		return fmt.Errorf("%s %q holds '/', '+', '#' or NUL, which MQTT reserves: choose another name", name, level)
+	case strings.ContainsFunc(level, unicode.IsControl) || !utf8.ValidString(level):
+		return fmt.Errorf("%s %q holds a control character or isn't UTF-8: choose another name", name, level)
 	case level == ">" || level == "*" || strings.HasPrefix(level, "$"):
 		return fmt.Errorf("%s %q is reserved by some brokers: choose another name", name, level)
 	case len(level) > maxLevelBytes:
