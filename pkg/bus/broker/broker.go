@@ -25,7 +25,13 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{log: log}
+	var who *members
 	var err error
+	if cfg.Trust != nil {
+		if who, err = newMembers(cfg.Trust); err != nil {
+			return nil, err
+		}
+	}
 	if b.tcp, err = listen("listen", cfg.Listen); err != nil {
 		return nil, err
 	}
@@ -40,7 +46,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		Logger:                 slog.New(slog.DiscardHandler),
 		SysTopicResendInterval: 10,
 	})
-	b.guard = newGuard(b.server, log)
+	b.guard = newGuard(b.server, who, log)
 	err = b.server.AddHook(b.guard, nil)
 	all := &b.server.Listeners.ClientsWg
 	if err == nil {
@@ -57,7 +63,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 
 // bounded counts connections that have yet to say who they are, too.
 func bounded(l net.Listener, g *guard) net.Listener {
-	return stallListener{netutil.LimitListener(l, 2*maxClients), g.warn}
+	return secure(stallListener{netutil.LimitListener(l, 2*maxClients), g.warn}, g.members)
 }
 
 func capabilities() *mochi.Capabilities {
@@ -96,8 +102,11 @@ func (b *Broker) Run(ctx context.Context, ready func()) error {
 	if err := b.server.Serve(); err != nil {
 		return errors.Join(err, b.close())
 	}
-	b.log.Info("broker listens", "address", b.Addr(), "websocket", b.AddrWS())
+	b.log.Info("broker listens", "address", b.Addr(), "websocket", b.AddrWS(), "tls", b.guard.members != nil)
 	ready()
+	if b.guard.members != nil {
+		b.guard.sweepUntil(ctx)
+	}
 	<-ctx.Done()
 	return b.server.Close()
 }

@@ -46,6 +46,12 @@ func start(t *testing.T) (*Broker, *logged) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, b)
+	return b, log
+}
+
+func run(t *testing.T, b *Broker) {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error)
 	go func() { ended <- b.Run(ctx, func() { close(ready) }) }()
@@ -61,7 +67,6 @@ func start(t *testing.T) (*Broker, *logged) {
 			t.Error("the broker doesn't end")
 		}
 	})
-	return b, log
 }
 
 func client(t *testing.T, url string, change ...func(*mqtt.ClientOptions)) mqtt.Client {

@@ -1,5 +1,6 @@
 // Package broker is the embedded MQTT broker (3.1.1 and 5, over TCP and WebSocket). It alone imports mochi-mqtt, and puts
-// guards around what that leaves open: sizes, rates, wills, retained commands, silent and stalled clients.
+// guards around what that leaves open: sizes, rates, wills, retained commands, silent and stalled clients. With Trust it asks
+// everybody who he is, over TLS.
 package broker
 
 import (
@@ -18,6 +19,7 @@ type Config struct {
 	Listen      string // host:port for MQTT over TCP
 	ListenWS    string // host:port for MQTT over WebSocket; empty for none
 	AllowRemote bool   // listen beyond loopback, though nobody is asked who he is
+	Trust       *Trust // ask everybody; nil for nobody
 }
 
 // DefaultConfig listens on loopback only.
@@ -55,7 +57,7 @@ func (c Config) validateListen(name, address string) error {
 	if err != nil || port == "" {
 		return fmt.Errorf("%s %q: give host:port, such as 127.0.0.1:1883", name, address)
 	}
-	if c.AllowRemote || isLoopback(host) {
+	if c.AllowRemote || c.Trust != nil || isLoopback(host) {
 		return nil
 	}
 	return fmt.Errorf("%s %s: the broker asks nobody who he is, so beyond loopback anybody could command this host's limits: "+

@@ -9,13 +9,16 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"golang.org/x/time/rate"
+
+	"github.com/weir-sensor/weir/pkg/access"
 )
 
-// guard is the broker's policy, as a hook. It lets everybody in, since the broker is for loopback.
+// guard is the broker's policy, as a hook. Without members it lets everybody in, since the broker is for loopback.
 type guard struct {
 	mochi.HookBase
-	server *mochi.Server
-	log    *slog.Logger
+	server  *mochi.Server
+	members *members // nil for everybody
+	log     *slog.Logger
 
 	mu     sync.Mutex
 	pace   map[*mochi.Client]*rate.Limiter
@@ -23,8 +26,8 @@ type guard struct {
 	warned time.Time           // one line a minute, whoever misbehaves
 }
 
-func newGuard(server *mochi.Server, log *slog.Logger) *guard {
-	return &guard{server: server, log: log, pace: map[*mochi.Client]*rate.Limiter{},
+func newGuard(server *mochi.Server, who *members, log *slog.Logger) *guard {
+	return &guard{server: server, members: who, log: log, pace: map[*mochi.Client]*rate.Limiter{},
 		kept: map[string]struct{}{}}
 }
 
@@ -46,12 +49,35 @@ func isCommand(topic string) bool { return strings.HasSuffix(topic, "/control/co
 // every client that ever was.
 func (g *guard) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
 	cl.Properties.Will.WillDelayInterval = 0
+	if g.members != nil {
+		if err := g.members.mayEnter(cl, pk.Connect); err != nil {
+			g.warn("a client was refused", "remote", cl.Net.Remote, "err", err)
+			return false
+		}
+		// A client ID is of one identity only: nobody takes over another's session, nor ends it.
+		cl.ID = string(pk.Connect.Username) + "/" + cl.ID
+	}
 	return g.mayConnect(cl, pk)
 }
 
-// OnACLCheck keeps $SYS the broker's own.
-func (*guard) OnACLCheck(_ *mochi.Client, topic string, write bool) bool {
-	return !write || !reserved(topic)
+// OnACLCheck is asked for each message on its way in and out, and for filters. It keeps $SYS the broker's own. A topic that isn't
+// there has an alias, which mochi looks up before OnPublish.
+func (g *guard) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
+	if g.members == nil {
+		return !write || !reserved(topic)
+	}
+	do := access.Subscribe // to a topic: receive
+	if write {
+		do = access.Publish
+	}
+	if write && topic == "" {
+		return true
+	}
+	if err := g.members.may(cl, do, topic); err != nil {
+		g.warn("a client was refused", "client", cl.ID, "err", err)
+		return false
+	}
+	return true
 }
 
 func reserved(topic string) bool { return strings.HasPrefix(topic, "$") }
@@ -61,6 +87,9 @@ func reserved(topic string) bool { return strings.HasPrefix(topic, "$") }
 func (g *guard) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
 	if r := g.limiter(cl).Reserve(); r.OK() {
 		time.Sleep(r.Delay())
+	}
+	if g.members != nil {
+		return g.judge(cl, pk)
 	}
 	if !pk.FixedHeader.Retain {
 		return pk, nil
@@ -73,6 +102,23 @@ func (g *guard) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, 
 		return pk, packets.CodeSuccessIgnore
 	}
 	pk.FixedHeader.Retain = g.mayRetain(cl, pk.TopicName)
+	return pk, nil
+}
+
+// judge is OnPublish among members. Their policy knows of retained messages, which OnACLCheck isn't told of.
+func (g *guard) judge(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	do := access.Publish
+	if pk.FixedHeader.Retain {
+		do = access.PublishRetained
+	}
+	if err := g.members.may(cl, do, pk.TopicName); err != nil {
+		g.warn("a message was refused", "client", cl.ID, "err", err)
+		if cl.Properties.ProtocolVersion == 5 && pk.FixedHeader.Qos > 0 {
+			return pk, packets.ErrNotAuthorized
+		}
+		return pk, packets.CodeSuccessIgnore
+	}
+	pk.FixedHeader.Retain = pk.FixedHeader.Retain && g.mayRetain(cl, pk.TopicName)
 	return pk, nil
 }
 

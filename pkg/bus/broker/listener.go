@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -66,8 +67,17 @@ func (c *clients) close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	for conn := range c.conns {
-		_ = conn.Close()
+		cut(conn)
 	}
+}
+
+// cut closes a connection without TLS's goodbye, for which a client that doesn't read would have to be awaited.
+func cut(conn net.Conn) {
+	conn = underWebSocket(conn)
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	_ = conn.Close()
 }
 
 type tcpListener struct {
@@ -111,7 +121,10 @@ type wsListener struct {
 }
 
 func newWebSocket(l net.Listener, all *sync.WaitGroup) listeners.Listener {
-	return &wsListener{l, &http.Server{ReadHeaderTimeout: connectTimeout}, newClients(all)}
+	return &wsListener{l, &http.Server{
+		ReadHeaderTimeout: connectTimeout,
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // anybody could fill it
+	}, newClients(all)}
 }
 
 func (*wsListener) Init(*slog.Logger) error { return nil }
