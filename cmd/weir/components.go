@@ -13,8 +13,10 @@ import (
 	"github.com/weir-sensor/weir/pkg/controller"
 	"github.com/weir-sensor/weir/pkg/datapath"
 	"github.com/weir-sensor/weir/pkg/hoststats"
+	"github.com/weir-sensor/weir/pkg/keys"
 	"github.com/weir-sensor/weir/pkg/monitor"
 	"github.com/weir-sensor/weir/pkg/sensor"
+	"github.com/weir-sensor/weir/pkg/trust"
 )
 
 func newSensor() *cobra.Command {
@@ -53,8 +55,9 @@ func newBroker() *cobra.Command {
 	return settled(&cobra.Command{
 		Use:   "broker",
 		Short: "Run the embedded MQTT broker",
-		Long: `Run the embedded MQTT broker (MQTT 3.1.1 and 5, over TCP and WebSocket) on loopback. It asks nobody who he is, so
-anything but loopback must be asked for with --allow-remote.`,
+		Long: `Run the embedded MQTT broker (MQTT 3.1.1 and 5, over TCP and WebSocket). With an identity it listens with TLS, lets in
+who shows the certificate and the password of one identity in the trust file, and lets each do what its role may; SIGHUP reads
+the trust file again. Without one it asks nobody who he is, so anything but loopback must be asked for with --allow-remote.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runParts(cmd, brokerPart) },
 	})
 }
@@ -98,13 +101,23 @@ func upBrokerPart(s setup, cmd *cobra.Command) (part, error) {
 		return part{}, nil
 	}
 	s.cfg.Broker.URL = "tcp://" + s.cfg.Listen.TCP
+	if s.cfg.Broker.Identity != "" {
+		s.cfg.Broker.URL = "tls://" + s.cfg.Listen.TCP
+	}
 	return brokerPart(s, cmd)
 }
 
 func brokerPart(s setup, _ *cobra.Command) (part, error) {
-	b, err := broker.New(broker.Config{
-		Listen: s.cfg.Listen.TCP, ListenWS: s.cfg.Listen.WebSocket, AllowRemote: s.cfg.Listen.AllowRemote,
-	}, s.log.With("component", "broker"))
+	cfg := broker.Config{Listen: s.cfg.Listen.TCP, ListenWS: s.cfg.Listen.WebSocket, AllowRemote: s.cfg.Listen.AllowRemote}
+	id, err := s.identity("broker")
+	if err != nil {
+		return part{}, err
+	}
+	if id != nil {
+		cfg.Trust = &broker.Trust{File: func() *trust.File { return id.now.Load().Trust }, TLS12: s.cfg.Broker.AllowTLS12}
+		cfg.Trust.Certificate, cfg.Trust.Key = keys.Files(id.dir)
+	}
+	b, err := broker.New(cfg, s.log.With("component", "broker"))
 	if err != nil {
 		return part{}, err
 	}
@@ -193,7 +206,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), names []string, budg
 	}
 	defer client.Close()
 	x, err := sensor.New(sensor.Config{
-		Root: s.root, Interface: strings.Join(names, ","), Tier: all.tier(), Version: version, Host: hostname(),
+		Root: s.root, Deaf: s.cfg.Broker.Identity != "", Interface: strings.Join(names, ","), Tier: all.tier(), Version: version, Host: hostname(),
 		Interval: s.cfg.Sensor.Interval, EarlyReport: s.cfg.Sensor.EarlyReport, TopSources: s.cfg.Sensor.TopSources,
 	}, all, hoststats.New(), newCards(names), client, log)
 	if err != nil {

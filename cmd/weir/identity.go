@@ -16,6 +16,7 @@ import (
 
 // identity is what weir keys has issued for one component. It changes when it is read again.
 type identity struct {
+	dir string
 	now atomic.Pointer[keys.Identity]
 }
 
@@ -28,28 +29,41 @@ func (s setup) identity(component string) (*identity, error) {
 	if s.command == "up" {
 		dir = filepath.Join(dir, component)
 	}
-	k, err := keys.Load(dir, time.Now())
+	k, err := keys.Load(dir)
 	if err != nil {
 		return nil, err
 	}
-	id := &identity{}
+	id := &identity{dir: dir}
 	id.now.Store(k)
+	log := s.log.With("component", component)
+	complain(log, k)
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
-	go id.reload(dir, again, s.log.With("component", component))
+	go id.reload(again, log)
 	return id, nil
 }
 
+// complain tells early enough that an identity ends.
+func complain(log *slog.Logger, k *keys.Identity) {
+	now := time.Now()
+	if err := k.Valid(now); err != nil {
+		log.Error("nobody will believe this identity", "err", err)
+	} else if left := k.NotAfter.Sub(now); left < warnBefore {
+		log.Warn("the identity ends soon: weir keys rotate", "name", k.Name, "until", k.NotAfter)
+	}
+}
+
 // reload lasts as long as the process. What can't be read leaves the old identity in use.
-func (id *identity) reload(dir string, again <-chan os.Signal, log *slog.Logger) {
+func (id *identity) reload(again <-chan os.Signal, log *slog.Logger) {
 	for range again {
-		k, err := keys.Load(dir, time.Now())
+		k, err := keys.Load(id.dir)
 		if err != nil {
 			log.Error("the identity can't be read again: the old one stays", "err", err)
 			continue
 		}
 		id.now.Store(k)
 		log.Info("identity read again", "name", k.Name, "until", k.NotAfter)
+		complain(log, k)
 	}
 }
 

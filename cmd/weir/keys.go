@@ -255,9 +255,12 @@ func newKeysVerify() *cobra.Command {
 				return say(cmd, "%s: the authorities and the trust file are right, with %d identities\n", texts(cmd)("dir"), len(s.Identities()))
 			}
 			for _, dir := range args {
-				id, err := keys.Load(dir, time.Now())
+				id, err := keys.Load(dir)
+				if err == nil {
+					err = id.Valid(time.Now())
+				}
 				if err != nil {
-					return err
+					return fmt.Errorf("%s: %w", dir, err)
 				}
 				if err := say(cmd, "%s: %s, a %s of %s, good until %s\n", dir, id.Name, id.Role, keys.Place(id.Identity), id.NotAfter.Format(time.DateOnly)); err != nil {
 					return err

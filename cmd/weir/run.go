@@ -112,10 +112,13 @@ func (s setup) busOptions(component string) (bus.Options, error) {
 	b := s.cfg.Broker
 	o := bus.Options{Broker: b.URL, Username: b.Username, Password: b.Password, Plaintext: b.InsecurePlaintext}
 	id, err := s.identity(component)
-	if err == nil && id != nil {
+	if err != nil {
+		return o, err
+	}
+	if id != nil {
 		o.Credentials = func() bus.Credentials { return id.credentials(b.AllowTLS12) }
 	}
-	return o, err
+	return o, s.guard(component, id, &o)
 }
 
 func hostname() string {

@@ -18,7 +18,7 @@ own/status/sensor          prw    s          s       s        s      -
 own/status/rate_limiting   -      prs        s       s        s      -
 own/status/scaling         -      prs        s       s        s      -
 own/alerts                 -      -          ps      s        s      -
-own/control/command        s      s          p       ps       s      -
+own/control/command        s      s          ps      ps       s      -
 own/metrics/disk           -      s          s       s        s      -
 own/control/shell          -      -          -       -        -      -
 own/alerts/x               -      -          -       -        -      -
@@ -30,7 +30,7 @@ other/status/sensor        -      -          s       s        s      -
 other/status/rate_limiting -      -          s       s        s      -
 other/status/scaling       -      -          s       s        s      -
 other/alerts               -      -          ps      s        s      -
-other/control/command      -      -          p       ps       s      -
+other/control/command      -      -          ps      ps       s      -
 public/news                -      s          s       ps       s      -
 $SYS/broker/uptime         -      -          -       -        -      -
 $share/g/own/alerts        -      -          -       -        -      -
@@ -94,8 +94,8 @@ func TestFilters(t *testing.T) {
 		{trust.Sensor, "", "o/bank/control/command ! o/bank/control/# o/bank/control/+ o/bank/# # o/+/control/command o/bank/status/sensor"},
 		{trust.Controller, "", "o/bank/metrics/# o/bank/metrics/+ o/bank/status/# o/bank/status o/bank/control/command public/# public/+/x public" +
 			" ! o/bank/alerts o/bank/# o/+/metrics/# o/bank/+/cpu o/bank/control/# +/# publi/# o/bank/metrics/#/x"},
-		{trust.Monitor, "north", "o/north/+/metrics/# o/north/+/status/+ o/north/+/alerts o/north/bank/alerts public/#" +
-			" ! o/+/+/metrics/# o/north/+/# o/north/# o/north/+/+ +/north/bank/alerts o/+/metrics/# o/south/+/metrics/# o/north/+/control/command" +
+		{trust.Monitor, "north", "o/north/+/metrics/# o/north/+/status/+ o/north/+/alerts o/north/bank/alerts o/north/+/control/command public/#" +
+			" ! o/+/+/metrics/# o/north/+/# o/north/# o/north/+/+ +/north/bank/alerts o/+/metrics/# o/south/+/metrics/# o/north/+/control/#" +
 			" $share/g/o/north/+/alerts $SYS/# # +"},
 		{trust.Monitor, "", "o/+/metrics/# o/+/metrics/cpu o/+/alerts ! o/+/+/metrics/# o/north/+/metrics/# o/north/bank/metrics/# o/# o/+/# o/+/+/cpu"},
 		{trust.Operator, "north", "o/north/+/control/command o/north/bank/status/# ! o/north/+/control/# o/north/bank/# o/north/bank"},

@@ -51,7 +51,7 @@ func RulesFor(id trust.Identity) Rules {
 		}
 	case trust.Monitor:
 		return Rules{
-			Read:  []string{root.Metrics(), root.Status(), root.Alerts(), wire.PublicFilter},
+			Read:  []string{root.Metrics(), root.Status(), root.Alerts(), root.Command(), wire.PublicFilter}, // it tells of forged commands
 			Write: []Write{{Filter: root.Alerts()}, {Filter: root.Command()}},
 			Never: reservedServers(root),
 		}

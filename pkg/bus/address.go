@@ -74,3 +74,9 @@ func loopback(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
 }
+
+// Local tells whether a broker's URL is one on loopback.
+func Local(broker string) bool {
+	u, err := parseAddress(broker)
+	return err == nil && loopback(u.Hostname())
+}

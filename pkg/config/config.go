@@ -51,6 +51,8 @@ type Broker struct {
 	Identity          string // directory; "" for none
 	AllowTLS12        bool
 	InsecurePlaintext bool
+	Commands          string // open, authenticated, signed or auto
+	State             string // directory
 }
 
 // Listen is where the embedded broker listens; "" for not at all.
@@ -119,7 +121,7 @@ func Default() *Config {
 		Org:             wire.DefaultRoot.Org,
 		Site:            wire.DefaultRoot.Site,
 		Server:          wire.DefaultRoot.Server,
-		Broker:          Broker{URL: "tcp://127.0.0.1:1883"},
+		Broker:          Broker{URL: "tcp://127.0.0.1:1883", Commands: "auto", State: "/var/lib/weir"},
 		Listen:          Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
 		Sensor:          Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384},
 		Limit:           Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "auto", UnverifiedRate: 1000, UnverifiedBurst: 1000},

@@ -75,6 +75,12 @@ var Settings = complete(withBudgets([]Setting{
 	{Key: "insecure-plaintext", Commands: atBroker, field: func(c *Config) any { return &c.Broker.InsecurePlaintext },
 		Help: "talk to a broker beyond loopback without TLS: everybody on the way can read, change and send commands"},
 
+	{Key: "commands", Commands: atBroker, field: func(c *Config) any { return &c.Broker.Commands },
+		check: oneOf("auto", "open", "authenticated", "signed"),
+		Help:  "what is acted on: signed messages only, all that an authenticating broker lets through, or, on loopback, any (open); auto is signed with an identity"},
+	{Key: "state", Commands: atBroker, field: func(c *Config) any { return &c.Broker.State },
+		Help: "directory for what a restart must not forget: the numbers of signed messages"},
+
 	{Key: "listen", Commands: embedded, field: func(c *Config) any { return &c.Listen.TCP },
 		Help: "address:port of the embedded broker"},
 	{Key: "listen-ws", Commands: embedded, field: func(c *Config) any { return &c.Listen.WebSocket },

@@ -54,14 +54,20 @@ func (i *Issued) files(where string) ([]file, error) {
 
 // config is what the component needs, and nothing that it would find out by itself.
 func (i *Issued) config(where string) ([]byte, error) {
-	c := map[string]string{"identity": where, "org": i.Org}
-	if i.Site != "" {
+	c := map[string]string{"identity": where}
+	if i.Role != trust.Broker {
+		c["org"] = i.Org
+	}
+	if i.Role != trust.Broker && i.Site != "" {
 		c["site"] = i.Site
 	}
 	if i.Server != "" {
 		c["server"] = i.Server
 	}
-	if i.Role != trust.Broker && i.Broker != "" {
+	switch {
+	case i.Role == trust.Broker:
+		c["listen"], c["listen-ws"] = "0.0.0.0:8883", ""
+	case i.Broker != "":
 		c["broker"] = i.Broker
 	}
 	text, err := yaml.Marshal(c)

@@ -25,9 +25,9 @@ type Identity struct {
 	Trust       *trust.File
 }
 
-// Load reads an identity's directory and checks that its parts belong together and are good now. Errors are one line and begin with
-// what they are about.
-func Load(dir string, now time.Time) (*Identity, error) {
+// Load reads an identity's directory and checks that its parts belong together. Whether it is good now is Valid's to say: one that has
+// ended must not keep a component from protecting its host. Errors are one line and begin with what they are about.
+func Load(dir string) (*Identity, error) {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	name, err := os.ReadFile(at(fileName))
 	if err != nil {
@@ -41,9 +41,6 @@ func Load(dir string, now time.Time) (*Identity, error) {
 	var ok bool
 	if id.Identity, ok = t.Find(strings.TrimSpace(string(name))); !ok {
 		return nil, fmt.Errorf("%s doesn't know %.64q: copy the newest one here", at(trustFile), strings.TrimSpace(string(name)))
-	}
-	if err := id.Valid(now); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	if err := id.readTLS(at); err != nil {
 		return nil, err
@@ -92,6 +89,11 @@ func (id *Identity) readTLS(at func(string) string) error {
 	return id.checkChain()
 }
 
+// Files are the paths of the certificate, with those between it and the root, and of its key.
+func Files(dir string) (certificate, key string) {
+	return filepath.Join(dir, fileCertificate), filepath.Join(dir, fileTLSKey)
+}
+
 // checkChain finds what a broker would refuse, before it does.
 func (id *Identity) checkChain() error {
 	between := x509.NewCertPool()
@@ -103,7 +105,7 @@ func (id *Identity) checkChain() error {
 		between.AddCert(c)
 	}
 	_, err := id.Certificate.Leaf.Verify(x509.VerifyOptions{
-		Roots: id.Roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+		Roots: id.Roots, Intermediates: between, CurrentTime: id.Certificate.Leaf.NotBefore.Add(time.Second), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	})
 	if err != nil {
 		return fmt.Errorf("the certificate of %s: %w", id.Name, err)

@@ -36,6 +36,8 @@ type Monitor struct {
 	detectors  [numMetrics]*Detector
 	mitigation *Mitigation
 	silence    silence
+
+	forged forged
 }
 
 const (
@@ -147,6 +149,9 @@ func (m *Monitor) tick(ctx context.Context) {
 			m.mu.Lock()
 			m.act(m.mitigation.Tick(now))
 			m.silence.tick(now, m.log)
+			if a, ok := m.forged.tick(now); ok {
+				m.alert(a)
+			}
 			m.mu.Unlock()
 		case <-ctx.Done():
 			return

@@ -89,8 +89,13 @@ func (m *Monitor) onStatus(msg bus.Message) {
 	m.act(m.mitigation.Status(now, s))
 }
 
-// onCommand shows the commands of others.
+// onCommand shows the commands of others, and alerts on those that nobody may believe.
 func (m *Monitor) onCommand(msg bus.Message) {
+	if msg.Refused != nil && !msg.Retained {
+		if a, ok := m.forged.refused(time.Now(), msg.Refused); ok {
+			m.alert(a)
+		}
+	}
 	if msg.Oversize == 0 {
 		if c, err := wire.DecodeCommand(msg.Payload); err == nil && strings.HasPrefix(c.ID, m.mitigation.idPrefix) {
 			return // our own, which was printed as published

@@ -71,6 +71,8 @@ func (m *marks) pass(keyID, topic string, seq uint64) error {
 	return nil
 }
 
+func (m *marks) isLast(keyID, topic string, seq uint64) bool { return m.seen[topic][keyID] == seq }
+
 // save writes a topic's marks to disk.
 func (m *marks) save(topic string) error {
 	if m.file == "" {

@@ -53,14 +53,17 @@ type Verdict struct {
 	Unnoted  error         // why the number isn't on disk; a full disk must not keep a bank from being protected
 }
 
-// Check takes a message once. Error says why it must not be acted on; wire.ErrUnsigned is for the caller's policy.
-func (r *Receiver) Check(now time.Time, topic string, payload []byte) (Verdict, error) {
+// Check takes a message once; what a broker retains, and tells again after each connect, as often as it is the last. Error says why it must not be acted on; wire.ErrUnsigned is for the caller's policy.
+func (r *Receiver) Check(now time.Time, topic string, payload []byte, retained bool) (Verdict, error) {
 	v, err := r.verify(now, topic, payload)
 	if err != nil {
 		return v, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if retained && r.marks.isLast(v.Seal.KeyID, topic, v.Seal.Seq) {
+		return v, nil
+	}
 	return v, r.marks.pass(v.Seal.KeyID, topic, v.Seal.Seq)
 }
 

@@ -168,13 +168,19 @@ func TestOthersMayBeOld(t *testing.T) {
 	s := newSite(t)
 	x, r := s.sender(""), s.receiver(now, "")
 	first, second := s.sign(x, now.Add(-time.Hour)), s.sign(x, now.Add(-time.Hour))
-	if v, err := r.Check(now, topic, second); err != nil || v.Skew != -time.Hour {
+	if v, err := r.Check(now, topic, second, false); err != nil || v.Skew != -time.Hour {
 		t.Errorf("%v, %v", v.Skew, err)
 	}
 	for _, m := range [][]byte{first, second} {
-		if _, err := r.Check(now, topic, m); !errors.Is(err, ErrReplayed) {
+		if _, err := r.Check(now, topic, m, false); !errors.Is(err, ErrReplayed) {
 			t.Error(err)
 		}
+	}
+	if _, err := r.Check(now, topic, second, true); err != nil {
+		t.Errorf("the last one, retained: %v", err)
+	}
+	if _, err := r.Check(now, topic, first, true); !errors.Is(err, ErrReplayed) {
+		t.Errorf("an older one, retained: %v", err)
 	}
 }
 
@@ -183,7 +189,7 @@ func TestNumbersGoOn(t *testing.T) {
 	r := s.receiver(now.Add(-time.Hour), "")
 	x := s.sender("seq")
 	seq := func(x *Sender, at time.Time) uint64 {
-		v, err := r.Check(now, topic, s.sign(x, at))
+		v, err := r.Check(now, topic, s.sign(x, at), false)
 		must(t, err)
 		return v.Seal.Seq
 	}
