@@ -159,6 +159,23 @@ func TestWhoMayCommand(t *testing.T) {
 		t.Error("the sensor isn't believed")
 	}
 
+	signed := s.mustWeir("sign", s.as("operator", root+"/control/command", `{"command": "enable_rate_limiting", "reason": "by hand"}`)...)
+	if out := s.mustWeir("verify", s.as("viewer", root+"/control/command", signed)...); !strings.HasPrefix(out, "signed by "+s.name("operator")) {
+		t.Error(out)
+	}
+	if out, status := s.weir("verify", s.as("viewer", root+"/alerts", signed)...); status == 0 || !strings.Contains(out, "doesn't fit") {
+		t.Error(out)
+	}
+	if out, status := s.weir("sign", s.as("sensor", root+"/control/command", "{}")...); status == 0 || !strings.Contains(out, "may not publish") {
+		t.Error(out)
+	}
+	if out, err := s.publish("operator", root+"/control/command", strings.TrimSpace(signed)); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	s.status("signed by hand", func(st wire.Status) bool { return st.State == wire.StateOn })
+	s.mustWeir("ctl disable-rate-limiting", s.as("operator")...)
+	enforcing(false)
+
 	// As it should not. A command that was seen on the wire, again; the same to another topic; without a signature; by others.
 	captured := ""
 	for _, line := range strings.Split(alerts.Output(), "\n") {

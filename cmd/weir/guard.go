@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/weir-sensor/weir/pkg/access"
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/seal"
@@ -45,9 +44,7 @@ func (s setup) guard(component string, id *identity, o *bus.Options) error {
 		signedOnly: policy == commandsSigned,
 		complaints: console.Complaints{Log: s.log.With("component", component), Every: time.Minute},
 	}
-	g.receiver, err = seal.NewReceiver(time.Now(), func() *trust.File { return id.now.Load().Trust }, func(who trust.Identity, topic string) error {
-		return access.May(who, access.Publish, topic)
-	}, filepath.Join(dir, name+"-seen.json"))
+	g.receiver, err = seal.NewReceiver(time.Now(), func() *trust.File { return id.now.Load().Trust }, mayPublish, filepath.Join(dir, name+"-seen.json"))
 	if err != nil {
 		s.log.Warn("what was carried out before isn't known: commands from before now are refused", "component", component, "err", err)
 	}
@@ -82,6 +79,14 @@ func (s setup) policy(id *identity) (string, error) {
 	return policy, nil
 }
 
+// transport is what statuses say of the way to the broker.
+func (s setup) transport() string {
+	if bus.Encrypted(s.cfg.Broker.URL) || bus.Local(s.cfg.Broker.URL) {
+		return ""
+	}
+	return wire.Plaintext
+}
+
 // guarded is one component's.
 type guarded struct {
 	receiver   *seal.Receiver
@@ -89,8 +94,6 @@ type guarded struct {
 	signedOnly bool
 	complaints console.Complaints
 }
-
-func public(topic string) bool { return topic == "public" || strings.HasPrefix(topic, "public/") }
 
 func (g *guarded) sign(topic string, payload []byte) ([]byte, error) {
 	if public(topic) {

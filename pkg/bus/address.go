@@ -75,6 +75,12 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
 }
 
+// Encrypted tells whether a broker's URL is one of TLS.
+func Encrypted(broker string) bool {
+	u, err := parseAddress(broker)
+	return err == nil && encrypted(u)
+}
+
 // Local tells whether a broker's URL is one on loopback.
 func Local(broker string) bool {
 	u, err := parseAddress(broker)

@@ -15,6 +15,7 @@ type Config struct {
 	Limit      datapath.Limit // of commands that name none
 	Lease      time.Duration  // of commands without ttl_seconds, renewed while the flood lasts
 	RenewEvery time.Duration  // how often to look whether it does
+	Transport  string         // told in each status
 }
 
 // DefaultConfig is what the design says.

@@ -10,7 +10,7 @@ import (
 // report adds the state of rate limiting and hands a status to the reporter. Until the datapath was seen no state is
 // claimed.
 func (c *Controller) report(now time.Time, s wire.Status) {
-	s.Timestamp = wire.Timestamp(now)
+	s.Timestamp, s.Transport = wire.Timestamp(now), c.cfg.Transport
 	out := s
 	switch {
 	case c.lease.On:

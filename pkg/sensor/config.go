@@ -12,8 +12,9 @@ import (
 type Config struct {
 	Root      wire.Root
 	Deaf      bool   // the broker lets it read nothing: it can't see who calls it offline, and says online again each minute
-	Interface string // these four are told to whoever listens
+	Interface string // these five are told to whoever listens
 	Tier      string
+	Transport string
 	Version   string
 	Host      string
 

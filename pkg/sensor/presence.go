@@ -23,6 +23,7 @@ func (s *Sensor) publishPresence(now time.Time, state string) {
 		Host:      s.cfg.Host,
 		Interface: s.cfg.Interface,
 		Tier:      s.cfg.Tier,
+		Transport: s.cfg.Transport,
 	})
 	if err == nil {
 		err = s.bus.Publish(context.Background(), bus.Publication{

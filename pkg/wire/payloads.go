@@ -156,7 +156,12 @@ type Status struct {
 	// Whose limit is in force: this status may be about another's command that failed.
 	Owner    string `json:"owner,omitempty"`     // origin of the command that set it
 	FixedEnd bool   `json:"fixed_end,omitempty"` // it ends at Until, whether or not the flood goes on
+
+	Transport string `json:"transport,omitempty"` // Plaintext if everybody on the way to the broker can read and change this; else ""
 }
+
+// Plaintext is a transport without TLS, beyond loopback.
+const Plaintext = "plaintext"
 
 // The states of rate limiting.
 const (
@@ -172,6 +177,7 @@ type Presence struct {
 	Host      string  `json:"host,omitempty"`
 	Interface string  `json:"interface,omitempty"`
 	Tier      string  `json:"tier,omitempty"`
+	Transport string  `json:"transport,omitempty"` // as in Status
 }
 
 // The sensor's presence.

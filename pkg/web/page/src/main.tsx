@@ -16,7 +16,7 @@ function Page() {
       <Actions />
       <Overview />
       <Tabs />
-      <footer class="dim">weir {s.hello?.version} {s.presence && `· ${s.presence.host ?? ""} ${s.presence.interface ?? ""} ${s.presence.tier ?? ""}`}</footer>
+      <footer class="dim">weir {s.hello?.version} {s.presence && `· ${s.presence.host ?? ""} ${s.presence.interface ?? ""} ${s.presence.tier ?? ""}`}{s.presence?.transport === "plaintext" && <strong> · not encrypted on the way to the broker</strong>}</footer>
     </div>
   );
 }

@@ -61,6 +61,7 @@ export interface Presence {
   interface?: string;
   tier?: string;
   version?: string;
+  transport?: string;
 }
 
 export interface Row {
