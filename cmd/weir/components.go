@@ -52,7 +52,7 @@ host of the sensor, as root.`,
 }
 
 func newBroker() *cobra.Command {
-	return settled(&cobra.Command{
+	cmd := settled(&cobra.Command{
 		Use:   "broker",
 		Short: "Run the embedded MQTT broker",
 		Long: `Run the embedded MQTT broker (MQTT 3.1.1 and 5, over TCP and WebSocket). With an identity it listens with TLS, lets in
@@ -60,6 +60,8 @@ who shows the certificate and the password of one identity in the trust file, an
 the trust file again. Without one it asks nobody who he is, so anything but loopback must be asked for with --allow-remote.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runParts(cmd, brokerPart) },
 	})
+	cmd.AddCommand(newBrokerExport())
+	return cmd
 }
 
 func newUp() *cobra.Command {
