@@ -102,7 +102,7 @@ func (o observers) end() {
 
 // settle waits for all that should be seen, and a little for what should not.
 func (m *matrix) settle(seen func() bool) {
-	for deadline := time.Now().Add(5 * time.Second); !seen() && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !seen() && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 	}
 	time.Sleep(grace)
 }
@@ -161,7 +161,7 @@ func (m *matrix) retaining() {
 		s.Disconnect(0)
 		var o observers
 		// Some brokers keep a message a little later than they have read it.
-		for deadline := time.Now().Add(5 * time.Second); ; {
+		for deadline := time.Now().Add(20 * time.Second); ; {
 			o = m.observe()
 			seen := m.complete(o, access.PublishRetained, who)
 			time.Sleep(50 * time.Millisecond)
