@@ -75,6 +75,9 @@ func (g *guard) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	}
 	if err := g.members.may(cl, do, topic); err != nil {
 		g.warn("a client was refused", "client", cl.ID, "err", err)
+		if write {
+			g.slow(cl) // OnPublish isn't asked
+		}
 		return false
 	}
 	return true
@@ -85,9 +88,7 @@ func reserved(topic string) bool { return strings.HasPrefix(topic, "$") }
 // OnPublish slows a client down to its rate by not reading on, so that nothing is lost and nobody else waits. Retained
 // commands are refused: they would be carried out again by every controller that connects later.
 func (g *guard) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
-	if r := g.limiter(cl).Reserve(); r.OK() {
-		time.Sleep(r.Delay())
-	}
+	g.slow(cl)
 	if g.members != nil {
 		return g.judge(cl, pk)
 	}
@@ -120,6 +121,13 @@ func (g *guard) judge(cl *mochi.Client, pk packets.Packet) (packets.Packet, erro
 	}
 	pk.FixedHeader.Retain = pk.FixedHeader.Retain && g.mayRetain(cl, pk.TopicName)
 	return pk, nil
+}
+
+// slow waits until a client may send its next message.
+func (g *guard) slow(cl *mochi.Client) {
+	if r := g.limiter(cl).Reserve(); r.OK() {
+		time.Sleep(r.Delay())
+	}
 }
 
 func (g *guard) limiter(cl *mochi.Client) *rate.Limiter {
