@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/export"
 	"github.com/weir-sensor/weir/pkg/trust"
 )
 
@@ -76,6 +77,13 @@ func (s *Store) Issue(r Request, now time.Time) (*Issued, error) {
 	if r.Role != trust.Broker {
 		out.Password = rand.Text() + rand.Text() // of 130 random bits each
 		id.Password = trust.Sum([]byte(out.Password))
+		h, err := export.Hash(out.Password) // of which other brokers' configurations are made
+		if err == nil {
+			err = export.AddHashes(s.dir, id.Name, h)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	if r.Role.Signs() {
 		public, private, err := ed25519.GenerateKey(rand.Reader)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/export"
 	"github.com/weir-sensor/weir/pkg/trust"
 )
 
@@ -95,6 +96,9 @@ func TestIssued(t *testing.T) {
 		if !strings.Contains(string(text), "identity: "+dir+"\n") || strings.Contains(string(text), "tls://") == (r.Role == trust.Broker) {
 			t.Errorf("%s: configuration %s", r.Role, text)
 		}
+	}
+	if hashes, err := export.ReadHashes(s.Dir); err != nil || len(hashes) != 5 {
+		t.Errorf("%d hashes for other brokers, %v", len(hashes), err)
 	}
 	s.with(t, func(st *Store) {
 		must(t, st.Verify())
