@@ -144,7 +144,7 @@ func (s setup) order(ctx context.Context, c wire.Command, timeout time.Duration)
 	answers := make(chan wire.Status, 1)
 	err = client.Subscribe(s.root.Status(), func(m bus.Message) {
 		status, err := wire.DecodeStatus(m.Payload)
-		if err == nil && status.ID == c.ID {
+		if err == nil && m.Refused == nil && status.ID == c.ID {
 			select {
 			case answers <- status:
 			default:

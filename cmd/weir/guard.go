@@ -36,15 +36,15 @@ func (s setup) guard(component string, id *identity, o *bus.Options) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("state: %w", err)
 	}
-	name := component
-	if s.command != "up" {
-		name = s.command
+	seen := "" // who acts on commands must know after a restart which he has acted on
+	if component == "controller" {
+		seen = filepath.Join(dir, "seen-commands.json")
 	}
 	g := &guarded{
 		signedOnly: policy == commandsSigned,
 		complaints: console.Complaints{Log: s.log.With("component", component), Every: time.Minute},
 	}
-	g.receiver, err = seal.NewReceiver(time.Now(), func() *trust.File { return id.now.Load().Trust }, mayPublish, filepath.Join(dir, name+"-seen.json"))
+	g.receiver, err = seal.NewReceiver(time.Now(), func() *trust.File { return id.now.Load().Trust }, mayPublish, seen)
 	if err != nil {
 		s.log.Warn("what was carried out before isn't known: commands from before now are refused", "component", component, "err", err)
 	}
@@ -52,9 +52,10 @@ func (s setup) guard(component string, id *identity, o *bus.Options) error {
 	if !id.now.Load().Role.Signs() {
 		return nil
 	}
-	g.sender, err = seal.NewSender(func() (string, ed25519.PrivateKey) { k := id.now.Load(); return k.Name, k.SignKey }, filepath.Join(dir, name+"-seq"))
+	who := func() (string, ed25519.PrivateKey) { k := id.now.Load(); return k.Name, k.SignKey }
+	g.sender, err = seal.NewSender(who, filepath.Join(dir, id.now.Load().Name+".seq"))
 	if errors.Is(err, fs.ErrPermission) { // somebody's own weir ctl: its clock will do
-		g.sender, err = seal.NewSender(func() (string, ed25519.PrivateKey) { k := id.now.Load(); return k.Name, k.SignKey }, "")
+		g.sender, err = seal.NewSender(who, "")
 	}
 	o.Sign = g.sign
 	return err

@@ -16,8 +16,9 @@ import (
 
 // identity is what weir keys has issued for one component. It changes when it is read again.
 type identity struct {
-	dir string
-	now atomic.Pointer[keys.Identity]
+	dir   string
+	trust string // path of the trust file; "" for the one in dir
+	now   atomic.Pointer[keys.Identity]
 }
 
 // identity reads a component's, and reads it again on SIGHUP; it is nil if there is none. weir up has a directory of them.
@@ -29,11 +30,11 @@ func (s setup) identity(component string) (*identity, error) {
 	if s.command == "up" {
 		dir = filepath.Join(dir, component)
 	}
-	k, err := keys.Load(dir)
+	id := &identity{dir: dir, trust: s.cfg.Broker.Trust}
+	k, err := keys.Load(dir, id.trust)
 	if err != nil {
 		return nil, err
 	}
-	id := &identity{dir: dir}
 	id.now.Store(k)
 	log := s.log.With("component", component)
 	complain(log, k)
@@ -56,7 +57,7 @@ func complain(log *slog.Logger, k *keys.Identity) {
 // reload lasts as long as the process. What can't be read leaves the old identity in use.
 func (id *identity) reload(again <-chan os.Signal, log *slog.Logger) {
 	for range again {
-		k, err := keys.Load(id.dir)
+		k, err := keys.Load(id.dir, id.trust)
 		if err != nil {
 			log.Error("the identity can't be read again: the old one stays", "err", err)
 			continue

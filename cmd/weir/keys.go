@@ -255,7 +255,7 @@ func newKeysVerify() *cobra.Command {
 				return say(cmd, "%s: the authorities and the trust file are right, with %d identities\n", texts(cmd)("dir"), len(s.Identities()))
 			}
 			for _, dir := range args {
-				id, err := keys.Load(dir)
+				id, err := keys.Load(dir, "")
 				if err == nil {
 					err = id.Valid(time.Now())
 				}

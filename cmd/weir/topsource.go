@@ -28,10 +28,12 @@ const linkLook = 200 * time.Millisecond
 
 // watch hands over what the broker has under filters, and whether it is there.
 func (s setup) watch(ctx context.Context, tell func(top.Event), filters ...string) error {
-	client, err := bus.Connect(bus.Options{
-		Broker: s.cfg.Broker.URL, Username: s.cfg.Broker.Username, Password: s.cfg.Broker.Password,
-		ClientID: "weir-top-" + rand.Text(), // the configured one is a component's
-	})
+	o, err := s.busOptions("top")
+	if err != nil {
+		return err
+	}
+	o.ClientID = "weir-top-" + rand.Text() // the configured one is a component's
+	client, err := bus.Connect(o)
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ type Broker struct {
 	ClientID     string
 
 	Identity          string // directory; "" for none
+	Trust             string // file; "" for the one in Identity
 	AllowTLS12        bool
 	InsecurePlaintext bool
 	Commands          string // open, authenticated, signed or auto

@@ -70,6 +70,8 @@ var Settings = complete(withBudgets([]Setting{
 
 	{Key: "identity", Commands: slices.Concat(atBroker, []string{"broker"}), field: func(c *Config) any { return &c.Broker.Identity },
 		Help: "directory that weir keys issue has made; weir up takes the directories broker, sensor, monitor, controller and web in it; read again on SIGHUP"},
+	{Key: "trust", Commands: slices.Concat(atBroker, []string{"broker"}), field: func(c *Config) any { return &c.Broker.Trust },
+		Help: "trust file; empty for the one in the identity's directory; read again on SIGHUP"},
 	{Key: "allow-tls12", Commands: slices.Concat(atBroker, []string{"broker"}), field: func(c *Config) any { return &c.Broker.AllowTLS12 },
 		Help: "take TLS 1.2, too, from those that lack 1.3"},
 	{Key: "insecure-plaintext", Commands: atBroker, field: func(c *Config) any { return &c.Broker.InsecurePlaintext },

@@ -25,22 +25,26 @@ type Identity struct {
 	Trust       *trust.File
 }
 
-// Load reads an identity's directory and checks that its parts belong together. Whether it is good now is Valid's to say: one that has
+// Load reads an identity's directory and checks that its parts belong together. trustPath is that of the trust file, "" for the one in the
+// directory. Whether it is good now is Valid's to say: one that has
 // ended must not keep a component from protecting its host. Errors are one line and begin with what they are about.
-func Load(dir string) (*Identity, error) {
+func Load(dir, trustPath string) (*Identity, error) {
+	if trustPath == "" {
+		trustPath = filepath.Join(dir, trustFile)
+	}
 	at := func(name string) string { return filepath.Join(dir, name) }
 	name, err := os.ReadFile(at(fileName))
 	if err != nil {
 		return nil, fmt.Errorf("%w: is it a directory that weir keys issue has made?", err)
 	}
-	t, err := trust.Read(at(trustFile))
+	t, err := trust.Read(trustPath)
 	if err != nil {
 		return nil, err
 	}
 	id := &Identity{Trust: t, Roots: x509.NewCertPool()}
 	var ok bool
 	if id.Identity, ok = t.Find(strings.TrimSpace(string(name))); !ok {
-		return nil, fmt.Errorf("%s doesn't know %.64q: copy the newest one here", at(trustFile), strings.TrimSpace(string(name)))
+		return nil, fmt.Errorf("%s doesn't know %.64q: copy the newest one here", trustPath, strings.TrimSpace(string(name)))
 	}
 	if err := id.readTLS(at); err != nil {
 		return nil, err
@@ -52,17 +56,17 @@ func Load(dir string) (*Identity, error) {
 		}
 		id.Password = strings.TrimSpace(string(text))
 		if !id.Shows(id.Certificate.Leaf.Raw, []byte(id.Password)) {
-			return nil, fmt.Errorf("%s: certificate and password aren't those of %s in %s", dir, id.Name, trustFile)
+			return nil, fmt.Errorf("%s: certificate and password aren't those of %s in %s", dir, id.Name, trustPath)
 		}
 	} else if trust.Sum(id.Certificate.Leaf.Raw) != id.Identity.Certificate {
-		return nil, fmt.Errorf("%s: the certificate isn't that of %s in %s", dir, id.Name, trustFile)
+		return nil, fmt.Errorf("%s: the certificate isn't that of %s in %s", dir, id.Name, trustPath)
 	}
 	if !id.Role.Signs() {
 		return id, nil
 	}
 	id.SignKey, err = readPrivate[ed25519.PrivateKey](at(fileSignKey))
 	if err == nil && !id.PublicKey().Equal(id.SignKey.Public()) {
-		err = fmt.Errorf("%s isn't the key of %s in %s", at(fileSignKey), id.Name, trustFile)
+		err = fmt.Errorf("%s isn't the key of %s in %s", at(fileSignKey), id.Name, trustPath)
 	}
 	return id, err
 }

@@ -73,7 +73,7 @@ func TestIssued(t *testing.T) {
 		{Role: trust.Operator, Label: "alice"}, {Role: trust.Viewer}, {Role: trust.Broker, Hosts: []string{"broker.bank.example", "192.0.2.1", "2001:db8::1"}},
 	} {
 		dir := s.issue(t, r)
-		id, err := Load(dir)
+		id, err := Load(dir, "")
 		if err != nil {
 			t.Errorf("%s: %v", r.Role, err)
 			continue
@@ -147,7 +147,7 @@ func TestNotIssued(t *testing.T) {
 func TestRotateAndRevoke(t *testing.T) {
 	s := newStore(t)
 	old := s.issue(t, Request{Role: trust.Broker, Hosts: []string{"broker.bank.example"}})
-	was, err := Load(old)
+	was, err := Load(old, "")
 	must(t, err)
 	next := filepath.Join(t.TempDir(), "next")
 	s.with(t, func(st *Store) {
@@ -156,12 +156,12 @@ func TestRotateAndRevoke(t *testing.T) {
 		must(t, id.WriteDir(next, "/etc/weir/x"))
 	})
 	s.trust(t, old)
-	is, err := Load(next)
+	is, err := Load(next, "")
 	must(t, err)
 	if is.Name == was.Name || is.Certificate.Leaf.DNSNames[0] != "broker.bank.example" {
 		t.Errorf("%+v", is.Identity)
 	}
-	if was, err = Load(old); err != nil || was.Valid(now.Add(47*time.Hour)) != nil {
+	if was, err = Load(old, filepath.Join(s.Dir, trustFile)); err != nil || was.Valid(now.Add(47*time.Hour)) != nil {
 		t.Errorf("the old one is good for a while: %v", err)
 	}
 	if err := was.Valid(now.Add(49 * time.Hour)); err == nil || !strings.Contains(err.Error(), "ended") {
@@ -179,7 +179,7 @@ func TestRotateAndRevoke(t *testing.T) {
 		}
 	})
 	s.trust(t, next)
-	if is, err = Load(next); err != nil || is.Valid(now) == nil {
+	if is, err = Load(next, ""); err != nil || is.Valid(now) == nil {
 		t.Errorf("revoked: %v", err)
 	}
 }
@@ -213,7 +213,7 @@ func TestLoadRefuses(t *testing.T) {
 	} {
 		dir := s.issue(t, aSensor)
 		c.change(dir)
-		if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+		if _, err := Load(dir, ""); err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -223,7 +223,7 @@ func TestLoadRefuses(t *testing.T) {
 func TestHandshakes(t *testing.T) {
 	s, stranger := newStore(t), newStore(t)
 	load := func(s Settings, r Request) *Identity {
-		id, err := Load(s.issue(t, r))
+		id, err := Load(s.issue(t, r), "")
 		must(t, err)
 		return id
 	}
