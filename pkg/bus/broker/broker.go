@@ -63,7 +63,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 
 // bounded counts connections that have yet to say who they are, too.
 func bounded(l net.Listener, g *guard) net.Listener {
-	return secure(stallListener{netutil.LimitListener(l, 2*maxClients), g.warn}, g.members)
+	return secure(stallListener{doorListener{netutil.LimitListener(l, 2*maxClients), g.door}, g.warn}, g.members)
 }
 
 func capabilities() *mochi.Capabilities {

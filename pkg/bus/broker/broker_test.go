@@ -63,7 +63,7 @@ func run(t *testing.T, b *Broker) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(2 * time.Second):
+		case <-time.After(5 * time.Second):
 			t.Error("the broker doesn't end")
 		}
 	})

@@ -40,7 +40,12 @@ const (
 	retainedDays     = 3650 // a status that nothing has changed must not go away
 	publishRate      = 1000 // packets per second and client, averaged
 	publishBurst     = 2000 // packets
-	connectTimeout   = 10 * time.Second
+	maxLevels        = 16   // of a topic; weir's have five or six
+
+	publishBytes      = 16 << 20 // payload bytes per second and client, averaged
+	publishBytesBurst = 64 << 20 // bytes
+
+	connectTimeout = 10 * time.Second
 )
 
 // Validate names what is wrong.

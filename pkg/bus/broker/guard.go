@@ -18,17 +18,19 @@ type guard struct {
 	mochi.HookBase
 	server  *mochi.Server
 	members *members // nil for everybody
+	door    *door
 	log     *slog.Logger
 
 	mu     sync.Mutex
-	pace   map[*mochi.Client]*rate.Limiter
+	pace   map[*mochi.Client]*pace
 	kept   map[string]struct{} // IDs of the clients whose sessions outlast their connections
 	warned time.Time           // one line a minute, whoever misbehaves
 }
 
 func newGuard(server *mochi.Server, who *members, log *slog.Logger) *guard {
-	return &guard{server: server, members: who, log: log, pace: map[*mochi.Client]*rate.Limiter{},
-		kept: map[string]struct{}{}}
+	g := &guard{server: server, members: who, log: log, pace: map[*mochi.Client]*pace{}, kept: map[string]struct{}{}}
+	g.door = newDoor(g.warn)
+	return g
 }
 
 func (*guard) ID() string { return "guard" }
@@ -57,12 +59,19 @@ func (g *guard) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool 
 		// A client ID is of one identity only: nobody takes over another's session, nor ends it.
 		cl.ID = string(pk.Connect.Username) + "/" + cl.ID
 	}
-	return g.mayConnect(cl, pk)
+	if !g.mayConnect(cl, pk) {
+		return false
+	}
+	admit(cl.Net.Conn)
+	return true
 }
 
 // OnACLCheck is asked for each message on its way in and out, and for filters. It keeps $SYS the broker's own. A topic that isn't
 // there has an alias, which mochi looks up before OnPublish.
 func (g *guard) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
+	if strings.Count(topic, "/") >= maxLevels {
+		return false
+	}
 	if g.members == nil {
 		return !write || !reserved(topic)
 	}
@@ -76,7 +85,7 @@ func (g *guard) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	if err := g.members.may(cl, do, topic); err != nil {
 		g.warn("a client was refused", "client", cl.ID, "err", err)
 		if write {
-			g.slow(cl) // OnPublish isn't asked
+			g.slow(cl, 0) // OnPublish isn't asked
 		}
 		return false
 	}
@@ -88,7 +97,7 @@ func reserved(topic string) bool { return strings.HasPrefix(topic, "$") }
 // OnPublish slows a client down to its rate by not reading on, so that nothing is lost and nobody else waits. Retained
 // commands are refused: they would be carried out again by every controller that connects later.
 func (g *guard) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
-	g.slow(cl)
+	g.slow(cl, len(pk.Payload))
 	if g.members != nil {
 		return g.judge(cl, pk)
 	}
@@ -123,22 +132,20 @@ func (g *guard) judge(cl *mochi.Client, pk packets.Packet) (packets.Packet, erro
 	return pk, nil
 }
 
-// slow waits until a client may send its next message.
-func (g *guard) slow(cl *mochi.Client) {
-	if r := g.limiter(cl).Reserve(); r.OK() {
-		time.Sleep(r.Delay())
-	}
-}
+// pace is how fast one client may publish.
+type pace struct{ packets, bytes *rate.Limiter }
 
-func (g *guard) limiter(cl *mochi.Client) *rate.Limiter {
+// slow waits until a client may send its next message.
+func (g *guard) slow(cl *mochi.Client, bytes int) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	l, ok := g.pace[cl]
-	if !ok {
-		l = rate.NewLimiter(publishRate, publishBurst)
-		g.pace[cl] = l
+	p := g.pace[cl]
+	if p == nil {
+		p = &pace{rate.NewLimiter(publishRate, publishBurst), rate.NewLimiter(publishBytes, publishBytesBurst)}
+		g.pace[cl] = p
 	}
-	return l
+	g.mu.Unlock()
+	now := time.Now()
+	time.Sleep(max(p.packets.ReserveN(now, 1).DelayFrom(now), p.bytes.ReserveN(now, bytes).DelayFrom(now)))
 }
 
 // OnDisconnect forgets the client, and its session if that ends with it.

@@ -72,12 +72,14 @@ func (c *clients) close() {
 }
 
 // cut closes a connection without TLS's goodbye, for which a client that doesn't read would have to be awaited.
-func cut(conn net.Conn) {
+func cut(conn net.Conn) { _ = underTLS(conn).Close() }
+
+func underTLS(conn net.Conn) net.Conn {
 	conn = underWebSocket(conn)
 	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
+		return t.NetConn()
 	}
-	_ = conn.Close()
+	return conn
 }
 
 type tcpListener struct {
