@@ -288,6 +288,9 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		if err != nil {
 			return err
 		}
+		noted, done := s.auditLog("controller")
+		defer done()
+		c.Audit(noted)
 		c.KeepLists(controllersLists(lister))
 		var beside sync.WaitGroup
 		defer beside.Wait()

@@ -224,6 +224,28 @@ func TestWhoMayCommand(t *testing.T) {
 	controller.Await(t, "an old message again", patience)
 	enforcing(false)
 
+	// All of it is noted, and nobody changes it unseen.
+	out = s.mustWeir("audit export", "--audit-dir", s.dir, "--format", "csv")
+	for _, want := range []string{",command,enable_rate_limiting,", "," + s.name("operator") + ",", "refused: it isn't signed", "an old message again"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q isn't in the audit log: %s", want, out)
+		}
+	}
+	if out := s.mustWeir("audit verify", "--audit-dir", s.dir); !strings.Contains(out, "every line is as it was written") {
+		t.Error(out)
+	}
+	audited := filepath.Join(s.dir, "audit-controller.log")
+	text, err := os.ReadFile(audited)
+	must(t, err)
+	forged := filepath.Join(t.TempDir(), "audit-controller.log")
+	must(t, os.WriteFile(forged, []byte(strings.Replace(string(text), "it isn't signed", "it is signed   ", 1)), 0o600))
+	head, err := os.ReadFile(audited + ".head")
+	must(t, err)
+	must(t, os.WriteFile(forged+".head", head, 0o600))
+	if out, status := s.weir("audit verify", forged); status == 0 || !strings.Contains(out, "was changed") {
+		t.Errorf("status %d: %s", status, out)
+	}
+
 	// Revoked, and the trust file read again.
 	s.keysDo("revoke", s.name("operator"))
 	s.spread()

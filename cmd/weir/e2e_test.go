@@ -71,6 +71,9 @@ func (s *site) args(command string, flags ...string) []string {
 	if args[0] == "up" {
 		args = append(args, "--web-history", s.history())
 	}
+	if args[0] == "up" || args[0] == "controller" || args[0] == "web" && len(args) == 1 {
+		args = append(args, "--audit-dir", s.dir)
+	}
 	return append(args, flags...)
 }
 

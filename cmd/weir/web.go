@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/history"
 	"github.com/weir-sensor/weir/pkg/web"
 	"github.com/weir-sensor/weir/pkg/web/signin"
@@ -68,11 +69,13 @@ func webPart(s setup, _ *cobra.Command) (part, error) {
 			}()
 			kept = h
 		}
-		gate, err := s.gate(ctx, log)
+		noted, done := s.auditLog("web")
+		defer done()
+		gate, err := s.gate(ctx, noted, log)
 		if err != nil {
 			return err
 		}
-		w, err := web.New(cfg, client, kept, gate, log)
+		w, err := web.New(cfg, client, kept, gate, noted, log)
 		if err != nil {
 			return err
 		}
@@ -81,7 +84,7 @@ func webPart(s setup, _ *cobra.Command) (part, error) {
 }
 
 // gate lets the users of the file in, and reads it again on SIGHUP. It is nil if there is no file.
-func (s setup) gate(ctx context.Context, log *slog.Logger) (web.Gate, error) {
+func (s setup) gate(ctx context.Context, noted *audit.Log, log *slog.Logger) (web.Gate, error) {
 	c := s.cfg.Web
 	if c.Users == "" {
 		return nil, nil
@@ -92,7 +95,7 @@ func (s setup) gate(ctx context.Context, log *slog.Logger) (web.Gate, error) {
 	}
 	host, origin := web.PasskeysFor(c.Listen, c.Origin, c.TLSCert != "")
 	g, err := signin.New(users, signin.Options{
-		Secure: c.TLSCert != "" || c.Proxy, SecondFactor: c.SecondFactor == "required", Proxy: c.Proxy, Host: host, Origin: origin,
+		Secure: c.TLSCert != "" || c.Proxy, SecondFactor: c.SecondFactor == "required", Proxy: c.Proxy, Host: host, Origin: origin, Audit: noted,
 		Change: func(change func([]signin.User) ([]signin.User, error)) ([]signin.User, error) {
 			return signin.ChangeUsers(c.Users, change)
 		},

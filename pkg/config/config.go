@@ -25,6 +25,7 @@ type Config struct {
 	Budgets [len(BudgetClasses)]Budget
 	Lists   Lists
 	Web     Web
+	Audit   Audit
 	Monitor monitor.Config // with Root and the sensor's Interval filled in
 	Log     Log
 
@@ -92,6 +93,13 @@ type Lists struct {
 	Ceiling              uint64 // packets per second of each allowed prefix
 }
 
+// Audit is where what was commanded is noted.
+type Audit struct {
+	Dir   string // "" for none
+	MB    int    // MiB of a file
+	Files int    // older ones that are kept
+}
+
 // Web is where the page is served, and what is kept for it.
 type Web struct {
 	Listen          string
@@ -129,6 +137,7 @@ func Default() *Config {
 		Lists:           Lists{Ceiling: 100_000},
 		Web: Web{Listen: "127.0.0.1:8080", SecondFactor: "required", History: "/var/lib/weir/history.db", KeepMetrics: 7 * 24 * time.Hour,
 			KeepEvents: 90 * 24 * time.Hour, HistoryMB: 1024},
+		Audit:   Audit{Dir: "/var/lib/weir", MB: 16, Files: 20},
 		Monitor: monitor.DefaultConfig(),
 		Log:     Log{Level: "info", Format: "auto"},
 	}

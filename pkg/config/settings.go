@@ -36,6 +36,7 @@ var (
 	leasing    = []string{"up", "controller"}
 	monitoring = []string{"up", "monitor"}
 	showing    = []string{"up", "web"}
+	auditing   = []string{"up", "controller", "web"}
 	judging    = []string{"up", "monitor", "web", "top"}
 	intervals  = []string{"up", "sensor", "monitor", "web", "top"}
 	everything = []string{"up", "sensor", "monitor", "controller", "broker", "web", "ctl", "status", "unload"}
@@ -190,6 +191,13 @@ var Settings = complete(withBudgets([]Setting{
 		Help: "how long it keeps alerts, commands and statuses; 0 for ever"},
 	{Key: "web.history-mb", Commands: showing, field: func(c *Config) any { return &c.Web.HistoryMB },
 		Help: "size of that file, in MiB, over which its oldest rows go; 0 for any"},
+
+	{Key: "audit.dir", Commands: auditing, field: func(c *Config) any { return &c.Audit.Dir },
+		Help: "directory of the audit logs, audit-controller.log and audit-web.log; empty for none"},
+	{Key: "audit.mb", Commands: auditing, field: func(c *Config) any { return &c.Audit.MB },
+		Help: "size of an audit log, in MiB, at which the next file is begun"},
+	{Key: "audit.files", Commands: auditing, field: func(c *Config) any { return &c.Audit.Files },
+		Help: "number of full audit logs that are kept of each component"},
 
 	{Key: "log.level", Commands: everything, field: func(c *Config) any { return &c.Log.Level },
 		check: oneOf("debug", "info", "warn", "error"), Help: "least that is logged: debug, info, warn or error"},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/datapath"
@@ -49,7 +50,8 @@ type Controller struct {
 	before   *wire.Status // what was retained, while it may still tell
 	nextLook time.Time
 
-	lists *lists // nil for none
+	lists *lists     // nil for none
+	audit *audit.Log // nil for none
 }
 
 const (
@@ -77,6 +79,9 @@ func New(cfg Config, b Bus, l Limiter, out io.Writer, log *slog.Logger) (*Contro
 	c.reports = newReporter(b, c.out, &c.warnings)
 	return c, nil
 }
+
+// Audit has the controller note what it does, and what it refuses. It is to be called before Run.
+func (c *Controller) Audit(l *audit.Log) { c.audit = l }
 
 // Run acts until ctx ends; it is not to be run again. It calls ready once it is connected, or goes without a broker
 // after 5 s: leases are renewed without one too. A limit in force stays in force until its lease ends. Errors are

@@ -3,6 +3,7 @@ package controller
 import (
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
@@ -11,6 +12,9 @@ import (
 // claimed.
 func (c *Controller) report(now time.Time, s wire.Status) {
 	s.Timestamp, s.Transport = wire.Timestamp(now), c.cfg.Transport
+	c.audit.Note(now, audit.Event{
+		Kind: kindOf(s), Command: s.Command, ID: s.ID, Origin: s.Origin, SignedBy: s.SignedBy, Server: c.cfg.Root.String(), Result: s.Status, Detail: s.Detail,
+	})
 	out := s
 	switch {
 	case c.lease.On:
@@ -32,4 +36,15 @@ func (c *Controller) report(now time.Time, s wire.Status) {
 	}
 	// What became of a list command is nobody's state: the retained status goes on telling of rate limiting.
 	c.reports.put(bus.Publication{Topic: topic, Payload: payload, Retain: !wire.IsListCommand(s.Command), Delivery: bus.Confirmed})
+}
+
+// kindOf is for the audit log.
+func kindOf(s wire.Status) string {
+	switch {
+	case s.Origin == ownOrigin:
+		return "change" // not by a command
+	case s.Status == wire.Success:
+		return "command"
+	}
+	return "refused"
 }

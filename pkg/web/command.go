@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/web/signin"
 	"github.com/weir-sensor/weir/pkg/wire"
@@ -72,6 +73,13 @@ func (w *Web) command(rw http.ResponseWriter, r *http.Request) {
 	err = w.bus.Publish(ctx, bus.Publication{Topic: root + "/control/command", Payload: payload, Delivery: bus.Confirmed})
 	w.log.Info("command", "audit", true, "user", who.Name, "role", who.Role, "from", who.From, "command", c.Command,
 		"source", c.Source, "ttl_seconds", c.TTLSeconds, "server", root, "id", c.ID, "err", err)
+	e := audit.Event{
+		Kind: "sent", Command: c.Command, Source: c.Source, ID: c.ID, Origin: c.Origin, Server: root, User: who.Name, Role: string(who.Role), From: who.From, Result: wire.Success,
+	}
+	if err != nil {
+		e.Result, e.Detail = wire.Failure, err.Error()
+	}
+	w.audit.Note(time.Now(), e)
 	switch {
 	case errors.Is(err, bus.ErrAway):
 		refuse(rw, http.StatusServiceUnavailable, "the broker is away: nothing was sent")

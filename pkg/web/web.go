@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/history"
@@ -47,6 +48,7 @@ type Web struct {
 	bus        Bus
 	history    History // nil for none
 	gate       Gate    // nil for none
+	audit      *audit.Log
 	log        *slog.Logger
 	complaints console.Complaints
 	hub        hub
@@ -66,7 +68,7 @@ const (
 )
 
 // New returns a server of the page. h may be nil, and so may g unless cfg has users.
-func New(cfg Config, b Bus, h History, g Gate, log *slog.Logger) (*Web, error) {
+func New(cfg Config, b Bus, h History, g Gate, a *audit.Log, log *slog.Logger) (*Web, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -74,7 +76,7 @@ func New(cfg Config, b Bus, h History, g Gate, log *slog.Logger) (*Web, error) {
 		return nil, errors.New("users and a gate belong together")
 	}
 	w := &Web{
-		cfg: cfg, bus: b, history: h, gate: g, log: log, complaints: console.Complaints{Log: log, Every: warnEvery},
+		cfg: cfg, bus: b, history: h, gate: g, audit: a, log: log, complaints: console.Complaints{Log: log, Every: warnEvery},
 		servers: map[string]*server{}, public: &rows{},
 	}
 	w.servers[cfg.Root.String()] = newServer(cfg.Root.String())

@@ -67,7 +67,7 @@ const root = "<103795587>/bank_server"
 
 func newWeb(t *testing.T, b Bus, h History) *Web {
 	t.Helper()
-	w, err := New(testConfig, b, h, nil, slog.New(slog.DiscardHandler))
+	w, err := New(testConfig, b, h, nil, nil, slog.New(slog.DiscardHandler))
 	must(t, err)
 	w.tick(time.Now())
 	return w
@@ -456,7 +456,7 @@ func FuzzEvents(f *testing.F) {
 	f.Add("public/\x00", []byte("\xff"))
 	f.Add(root+"/alerts", []byte(`{"alert": "\u202e"}`))
 	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
-		w, err := New(testConfig, &fakeBus{}, nil, nil, slog.New(slog.DiscardHandler))
+		w, err := New(testConfig, &fakeBus{}, nil, nil, nil, slog.New(slog.DiscardHandler))
 		must(t, err)
 		w.receive(bus.Message{Topic: topic, Payload: payload})
 		w.receive(bus.Message{Topic: topic, Payload: payload, Retained: true})

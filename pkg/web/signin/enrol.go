@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/weir-sensor/weir/pkg/audit"
 )
 
 // challenge is what a passkey has to sign. Anybody may ask.
@@ -131,6 +133,7 @@ func (g *Gate) keep(w http.ResponseWriter, name, what string, p Passkey, change 
 		return
 	}
 	g.log.Info(what, "audit", true, "user", name, "passkey", p.Name, "id", p.ID)
+	g.opts.Audit.Note(time.Now(), audit.Event{Kind: strings.ReplaceAll(what, " ", "_"), User: name, ID: p.ID, Detail: p.Name})
 	g.mu.Lock()
 	all := append([]Passkey{}, g.users[name].Passkeys...)
 	g.mu.Unlock()

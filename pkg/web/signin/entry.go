@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pquerna/otp/totp"
+
+	"github.com/weir-sensor/weir/pkg/audit"
 )
 
 type credentials struct {
@@ -45,6 +47,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	if is, ok := g.users[u.Name]; !right || !ok || !is.asBefore(u, passkey) {
 		g.complaints.Warn(now, "somebody failed to sign in", "user", c.Name, "from", from)
+		g.opts.Audit.Note(now, audit.Event{Kind: "sign_in_failed", User: c.Name, From: from})
 		refuse(w, http.StatusUnauthorized, "name, password or second factor is wrong")
 		return
 	}
@@ -55,6 +58,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
 	cookie, s := g.sessions.open(now, u, passkey)
 	g.setCookie(w, cookie, int(endAfter.Seconds()))
 	g.log.Info("signed in", "audit", true, "user", u.Name, "role", u.Role, "from", from, "passkey", passkey != "")
+	g.opts.Audit.Note(now, audit.Event{Kind: "signed_in", User: u.Name, Role: string(u.Role), From: from})
 	answer(w, http.StatusOK, g.person(s, from))
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/console"
 )
 
@@ -19,6 +20,8 @@ type Options struct {
 	Proxy        bool   // a proxy tells by X-Forwarded-For who came to it
 	Host         string // that passkeys are bound to, like weir.bank.example; "" for no passkeys
 	Origin       string // of the page there, like https://weir.bank.example
+
+	Audit *audit.Log // nil for none
 
 	// Change changes the users where they are kept, and returns them all. Without it nobody can add passkeys.
 	Change func(func([]User) ([]User, error)) ([]User, error)
