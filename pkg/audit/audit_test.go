@@ -192,6 +192,7 @@ func TestFullDisk(t *testing.T) {
 	o.Bytes = 1 << 20
 	l, err := Open(o, start, quiet)
 	must(t, err)
+	te.Eventually(t, 5*time.Second, "the first line", func() bool { _, err := os.Stat(path + ".head"); return err == nil })
 	filler := filepath.Join(dir, "filler")
 	err = os.WriteFile(filler, make([]byte, 1<<20), 0o600)
 	if !errors.Is(err, unix.ENOSPC) {
