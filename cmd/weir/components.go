@@ -208,7 +208,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), names []string, budg
 	}
 	defer client.Close()
 	x, err := sensor.New(sensor.Config{
-		Root: s.root, Deaf: s.cfg.Broker.Identity != "", Interface: strings.Join(names, ","), Tier: all.tier(), Version: version, Host: hostname(), Transport: s.transport(),
+		Root: s.root, Deaf: s.cfg.Broker.Identity != "", Interface: strings.Join(names, ","), Tier: all.tier(), Version: version, Host: hostname(), Transport: s.transport(), Warning: s.ending("sensor"),
 		Interval: s.cfg.Sensor.Interval, EarlyReport: s.cfg.Sensor.EarlyReport, TopSources: s.cfg.Sensor.TopSources,
 	}, all, hoststats.New(), newCards(names), client, log)
 	if err != nil {
@@ -283,7 +283,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 			return err
 		}
 		defer client.Close()
-		cfg.Transport = s.transport()
+		cfg.Transport, cfg.Warning = s.transport(), s.ending("controller")
 		c, err := controller.New(cfg, client, limiter, cmd.OutOrStdout(), log)
 		if err != nil {
 			return err

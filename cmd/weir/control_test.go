@@ -36,9 +36,8 @@ func newGuardedSite(t *testing.T) *guardedSite {
 	s := &guardedSite{newSite(t), filepath.Join(t.TempDir(), "keys"), "tls://" + guardedAddr}
 	s.keysDo("init", "--broker", s.url)
 	s.issue("broker", "broker", "-", "--host", "127.0.0.1")
-	for _, role := range []string{"sensor", "controller"} {
-		s.issue(role, role, "-", "bank_server")
-	}
+	s.issue("sensor", "sensor", "-", "bank_server")
+	s.issue("controller", "controller", "-", "bank_server", "--days", "10") // it will say so
 	for _, role := range []string{"monitor", "operator", "viewer"} {
 		s.issue(role, role, "-")
 	}
@@ -149,7 +148,7 @@ func TestWhoMayCommand(t *testing.T) {
 		t.Error(out)
 	}
 	enforcing(true)
-	if st := s.status("signed", func(st wire.Status) bool { return st.State == wire.StateOn }); st.SignedBy != s.name("operator") {
+	if st := s.status("signed", func(st wire.Status) bool { return st.State == wire.StateOn }); st.SignedBy != s.name("operator") || !strings.Contains(st.Warning, "ends in 9 days") {
 		t.Errorf("%+v", st)
 	}
 	s.mustWeir("ctl disable-rate-limiting", s.as("operator")...)

@@ -2,16 +2,19 @@ package main
 
 import (
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/keys"
+	"github.com/weir-sensor/weir/pkg/trust"
 )
 
 // identity is what weir keys has issued for one component. It changes when it is read again.
@@ -21,11 +24,22 @@ type identity struct {
 	now   atomic.Pointer[keys.Identity]
 }
 
+// identities are those that were read, by component.
+type identities struct {
+	mu  sync.Mutex
+	all map[string]*identity
+}
+
 // identity reads a component's, and reads it again on SIGHUP; it is nil if there is none. weir up has a directory of them.
 func (s setup) identity(component string) (*identity, error) {
 	dir := s.cfg.Broker.Identity
 	if dir == "" {
 		return nil, nil
+	}
+	s.who.mu.Lock()
+	defer s.who.mu.Unlock()
+	if id := s.who.all[component]; id != nil {
+		return id, nil
 	}
 	if s.command == "up" {
 		dir = filepath.Join(dir, component)
@@ -41,16 +55,37 @@ func (s setup) identity(component string) (*identity, error) {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	go id.reload(again, log)
+	if s.who.all == nil {
+		s.who.all = map[string]*identity{}
+	}
+	s.who.all[component] = id
 	return id, nil
+}
+
+// ending says in a component's statuses that its identity ends soon, or has; nil if it has none.
+func (s setup) ending(component string) func() string {
+	id, err := s.identity(component)
+	if err != nil || id == nil {
+		return nil
+	}
+	return func() string { return endsSoon(id.now.Load().Identity, time.Now()) }
+}
+
+// endsSoon is "" for an identity that has more than two weeks.
+func endsSoon(id trust.Identity, now time.Time) string {
+	if err := id.Valid(now); err != nil {
+		return err.Error()
+	}
+	if left := id.NotAfter.Sub(now); left < warnBefore {
+		return fmt.Sprintf("%s ends in %d days: weir keys rotate %s", id.Name, int(left.Hours()/24), id.Name)
+	}
+	return ""
 }
 
 // complain tells early enough that an identity ends.
 func complain(log *slog.Logger, k *keys.Identity) {
-	now := time.Now()
-	if err := k.Valid(now); err != nil {
-		log.Error("nobody will believe this identity", "err", err)
-	} else if left := k.NotAfter.Sub(now); left < warnBefore {
-		log.Warn("the identity ends soon: weir keys rotate", "name", k.Name, "until", k.NotAfter)
+	if text := endsSoon(k.Identity, time.Now()); text != "" {
+		log.Warn("the identity needs a successor", "why", text)
 	}
 }
 

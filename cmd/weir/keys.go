@@ -222,13 +222,15 @@ func listIdentities(w io.Writer, all []trust.Identity, now time.Time) error {
 		if id.Label != "" {
 			notes = append(notes, id.Label)
 		}
-		switch left := id.NotAfter.Sub(now); {
+		switch {
 		case id.Revoked != nil:
 			notes = append(notes, "revoked "+id.Revoked.Format(time.DateOnly))
-		case left < 0:
+		case now.After(id.NotAfter):
 			notes = append(notes, "ended")
-		case left < warnBefore:
-			notes = append(notes, fmt.Sprintf("ends in %d days: weir keys rotate %s", int(left.Hours()/24), id.Name))
+		default:
+			if text := endsSoon(id, now); text != "" {
+				notes = append(notes, text)
+			}
 		}
 		if _, err := fmt.Fprintf(w, "%-22s %-11s %-32s %-10s  %s\n", id.Name, id.Role, keys.Place(id), id.NotAfter.Format(time.DateOnly),
 			strings.Join(notes, ", ")); err != nil {

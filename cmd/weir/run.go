@@ -77,6 +77,7 @@ type setup struct {
 	log     *slog.Logger
 	root    wire.Root
 	command string
+	who     *identities
 }
 
 func newSetup(cmd *cobra.Command) (setup, error) {
@@ -91,7 +92,7 @@ func newSetup(cmd *cobra.Command) (setup, error) {
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
 	}
-	return setup{cfg, log, cfg.Root(), cmd.Name()}, cfg.Root().Validate()
+	return setup{cfg, log, cfg.Root(), cmd.Name(), &identities{}}, cfg.Root().Validate()
 }
 
 // connect starts to connect one component.

@@ -16,6 +16,7 @@ type Config struct {
 	Lease      time.Duration  // of commands without ttl_seconds, renewed while the flood lasts
 	RenewEvery time.Duration  // how often to look whether it does
 	Transport  string         // told in each status
+	Warning    func() string  // the same; nil for none
 }
 
 // DefaultConfig is what the design says.

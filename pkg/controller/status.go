@@ -12,6 +12,9 @@ import (
 // claimed.
 func (c *Controller) report(now time.Time, s wire.Status) {
 	s.Timestamp, s.Transport = wire.Timestamp(now), c.cfg.Transport
+	if c.cfg.Warning != nil {
+		s.Warning = c.cfg.Warning()
+	}
 	c.audit.Note(now, audit.Event{
 		Kind: kindOf(s), Command: s.Command, ID: s.ID, Origin: s.Origin, SignedBy: s.SignedBy, Server: c.cfg.Root.String(), Result: s.Status, Detail: s.Detail,
 	})

@@ -12,9 +12,10 @@ import (
 type Config struct {
 	Root      wire.Root
 	Deaf      bool   // the broker lets it read nothing: it can't see who calls it offline, and says online again each minute
-	Interface string // these five are told to whoever listens
+	Interface string // these six are told to whoever listens
 	Tier      string
 	Transport string
+	Warning   func() string // that the identity ends; nil for none
 	Version   string
 	Host      string
 

@@ -16,6 +16,10 @@ func Will(root wire.Root) bus.Publication {
 
 // publishPresence never waits: the message is queued until the broker is there, and only the newest is kept.
 func (s *Sensor) publishPresence(now time.Time, state string) {
+	warning := ""
+	if s.cfg.Warning != nil {
+		warning = s.cfg.Warning()
+	}
 	payload, err := wire.Encode(wire.Presence{
 		State:     state,
 		Timestamp: wire.Timestamp(now),
@@ -24,6 +28,7 @@ func (s *Sensor) publishPresence(now time.Time, state string) {
 		Interface: s.cfg.Interface,
 		Tier:      s.cfg.Tier,
 		Transport: s.cfg.Transport,
+		Warning:   warning,
 	})
 	if err == nil {
 		err = s.bus.Publish(context.Background(), bus.Publication{

@@ -158,6 +158,7 @@ type Status struct {
 	FixedEnd bool   `json:"fixed_end,omitempty"` // it ends at Until, whether or not the flood goes on
 
 	Transport string `json:"transport,omitempty"` // Plaintext if everybody on the way to the broker can read and change this; else ""
+	Warning   string `json:"warning,omitempty"`   // that its sender's identity ends soon
 }
 
 // Plaintext is a transport without TLS, beyond loopback.
@@ -177,7 +178,8 @@ type Presence struct {
 	Host      string  `json:"host,omitempty"`
 	Interface string  `json:"interface,omitempty"`
 	Tier      string  `json:"tier,omitempty"`
-	Transport string  `json:"transport,omitempty"` // as in Status
+	Transport string  `json:"transport,omitempty"` // these two as in Status
+	Warning   string  `json:"warning,omitempty"`
 }
 
 // The sensor's presence.

@@ -16,7 +16,8 @@ function Page() {
       <Actions />
       <Overview />
       <Tabs />
-      <footer class="dim">weir {s.hello?.version} {s.presence && `· ${s.presence.host ?? ""} ${s.presence.interface ?? ""} ${s.presence.tier ?? ""}`}{s.presence?.transport === "plaintext" && <strong> · not encrypted on the way to the broker</strong>}</footer>
+      <footer class="dim">weir {s.hello?.version} {s.presence && `· ${s.presence.host ?? ""} ${s.presence.interface ?? ""} ${s.presence.tier ?? ""}`}{s.presence?.transport === "plaintext" && <strong> · not encrypted on the way to the broker</strong>}
+        {[...new Set([s.presence?.warning, s.limiting?.warning])].map((w) => w && <strong key={w}> · {w}</strong>)}</footer>
     </div>
   );
 }

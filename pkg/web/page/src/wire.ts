@@ -53,6 +53,7 @@ export interface Status {
   state?: string;
   rate?: number;
   until?: number;
+  warning?: string;
 }
 
 export interface Presence {
@@ -62,6 +63,7 @@ export interface Presence {
   tier?: string;
   version?: string;
   transport?: string;
+  warning?: string;
 }
 
 export interface Row {
