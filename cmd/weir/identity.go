@@ -22,6 +22,9 @@ type identity struct {
 	dir   string
 	trust string // path of the trust file; "" for the one in dir
 	now   atomic.Pointer[keys.Identity]
+
+	mu      sync.Mutex
+	clients []*bus.Client // that are to be known by it
 }
 
 // identities are those that were read, by component.
@@ -97,10 +100,25 @@ func (id *identity) reload(again <-chan os.Signal, log *slog.Logger) {
 			log.Error("the identity can't be read again: the old one stays", "err", err)
 			continue
 		}
-		id.now.Store(k)
+		old := id.now.Swap(k)
 		log.Info("identity read again", "name", k.Name, "until", k.NotAfter)
 		complain(log, k)
+		if old.Name == k.Name {
+			continue
+		}
+		id.mu.Lock()
+		for _, c := range id.clients {
+			c.Renew()
+		}
+		id.mu.Unlock()
 	}
+}
+
+// renews has a client connect anew when the identity has a successor.
+func (id *identity) renews(c *bus.Client) {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	id.clients = append(id.clients, c)
 }
 
 // credentials are those to connect with next.

@@ -105,7 +105,14 @@ func (s setup) connect(component string, will *bus.Publication) (*bus.Client, er
 	if o.ClientID = s.cfg.Broker.ClientID; o.ClientID != "" && s.command == "up" {
 		o.ClientID += "-" + component // a broker knows one client by each name
 	}
-	return bus.Connect(o)
+	client, err := bus.Connect(o)
+	if err != nil {
+		return nil, err
+	}
+	if id, err := s.identity(component); err == nil && id != nil {
+		id.renews(client)
+	}
+	return client, nil
 }
 
 // busOptions say which broker, and as whom.

@@ -2,12 +2,12 @@ package bus
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +23,10 @@ type Client struct {
 	stop  context.CancelFunc
 	ended sync.WaitGroup // the connection's and the outbox's loops
 	folds folds
+	named bool // by whoever made it
+
+	renew    chan struct{} // 1 deep
+	handover atomic.Pointer[handover]
 
 	mu     sync.Mutex
 	subs   []*subscription
@@ -48,8 +52,9 @@ func Connect(opts Options) (*Client, error) {
 		opts.Password, _ = address.User.Password()
 	}
 	address.User = nil
-	if opts.ClientID == "" {
-		opts.ClientID = "weir-" + rand.Text()[:12]
+	named := opts.ClientID != ""
+	if !named {
+		opts.ClientID = randomID()
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -60,7 +65,8 @@ func Connect(opts Options) (*Client, error) {
 		log: opts.Log.With("broker", address.String()),
 		out: newOutbox(), in: newInbox(),
 		slots: make(chan struct{}, maxUnderWay),
-		up:    make(chan struct{}),
+		named: named, renew: make(chan struct{}, 1),
+		up: make(chan struct{}),
 	}
 	c.ended.Go(func() { c.keepConnected(ctx) })
 	c.ended.Go(func() { c.sendOutbox(ctx) })

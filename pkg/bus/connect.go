@@ -23,11 +23,7 @@ func (c *Client) keepConnected(ctx context.Context) {
 			if c.opts.OnConnect != nil {
 				go c.opts.OnConnect()
 			}
-			select {
-			case <-l.lost:
-				err = l.err
-			case <-ctx.Done():
-			}
+			l, err = c.hold(ctx, l)
 			c.leave(l)
 			if ctx.Err() != nil {
 				c.log.Info("left the broker")
@@ -52,7 +48,7 @@ func (c *Client) keepConnected(ctx context.Context) {
 
 // connectOnce returns a connection with its subscriptions restored.
 func (c *Client) connectOnce(ctx context.Context) (*link, error) {
-	l, err := c.dial(ctx)
+	l, err := c.dial(ctx, c.opts.ClientID)
 	if err != nil {
 		return nil, err
 	}

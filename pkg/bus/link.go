@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -29,6 +30,9 @@ type link struct {
 	lost chan struct{} // closed when the connection has failed
 	gone chan struct{} // closed when the client no longer uses it
 	once sync.Once
+
+	replaced atomic.Bool // another brings what comes
+
 	err  error // why; to be read after lost
 	born time.Time
 }
@@ -47,9 +51,9 @@ func (l *link) leave() {
 }
 
 // dial makes one attempt.
-func (c *Client) dial(ctx context.Context) (*link, error) {
+func (c *Client) dial(ctx context.Context, clientID string) (*link, error) {
 	l := &link{lost: make(chan struct{}), gone: make(chan struct{})}
-	l.paho = mqtt.NewClient(c.pahoOptions(l))
+	l.paho = mqtt.NewClient(c.pahoOptions(l, clientID))
 	token := l.paho.Connect()
 	select {
 	case <-token.Done():
@@ -67,7 +71,7 @@ func (c *Client) dial(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-func (c *Client) pahoOptions(l *link) *mqtt.ClientOptions {
+func (c *Client) pahoOptions(l *link, clientID string) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions()
 	// AddBroker would parse the URL again; this keeps what parseAddress made of it.
 	o.Servers = []*url.URL{c.address}
@@ -75,7 +79,7 @@ func (c *Client) pahoOptions(l *link) *mqtt.ClientOptions {
 	if c.opts.Credentials != nil {
 		who = c.opts.Credentials()
 	}
-	o.SetClientID(c.opts.ClientID).SetUsername(who.Username).SetPassword(who.Password)
+	o.SetClientID(clientID).SetUsername(who.Username).SetPassword(who.Password)
 	if who.TLS != nil {
 		o.SetTLSConfig(who.TLS)
 	}
@@ -84,7 +88,7 @@ func (c *Client) pahoOptions(l *link) *mqtt.ClientOptions {
 	o.SetDialer(&net.Dialer{Timeout: dialTimeout})
 	o.SetKeepAlive(keepAlive).SetPingTimeout(pingTimeout)
 	o.SetOrderMatters(true)
-	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.receive(m) })
+	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { c.receive(l, m) })
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { l.drop(err) })
 	if w := c.opts.Will; w != nil {
 		payload := w.Payload
@@ -101,11 +105,21 @@ func (c *Client) pahoOptions(l *link) *mqtt.ClientOptions {
 }
 
 // receive runs in paho's network loop and must not block.
-func (c *Client) receive(m mqtt.Message) {
+func (c *Client) receive(l *link, m mqtt.Message) {
 	msg := Message{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained()}
 	if size := len(msg.Payload); size > wire.MaxPayload {
 		msg.Payload, msg.Oversize = nil, size
 	}
+	if h := c.handover.Load(); h != nil {
+		h.take(l, digestOf(m.Topic(), m.Payload()), msg)
+		return
+	}
+	if !l.replaced.Load() {
+		c.deliver(msg)
+	}
+}
+
+func (c *Client) deliver(msg Message) {
 	c.mu.Lock()
 	subs := c.subs
 	c.mu.Unlock()
