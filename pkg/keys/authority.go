@@ -13,6 +13,8 @@ import (
 	"net/netip"
 	"os"
 	"time"
+
+	"github.com/weir-sensor/weir/pkg/secretfile"
 )
 
 const (
@@ -155,7 +157,7 @@ func readSecret(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if !secretfile.Private(path, info) {
 		return nil, fmt.Errorf("%s: others than its owner can read it, so it is no secret any more: make a new one, and chmod 600 it", path)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))

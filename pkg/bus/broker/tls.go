@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/weir-sensor/weir/pkg/secretfile"
 )
 
 // secure puts TLS on a listener's connections. Sessions aren't resumed: a revoked client would be spared the handshake.
@@ -60,7 +62,7 @@ func (p *pair) refresh() error {
 		if err != nil {
 			return fmt.Errorf("the broker's certificate and key: %w", err)
 		}
-		if path == p.key && info.Mode().Perm()&0o077 != 0 {
+		if path == p.key && !secretfile.Private(path, info) {
 			return fmt.Errorf("%s: others may read this private key: chmod 600 %s", path, path)
 		}
 		modified[i] = info.ModTime()

@@ -16,6 +16,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-sensor/weir/pkg/secretfile"
 )
 
 // Role is what somebody may do.
@@ -56,7 +58,7 @@ func ReadUsers(path string) ([]User, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if !secretfile.Private(path, info) {
 		return nil, fmt.Errorf("%s: others than its owner can read or write it: chmod 600 %s", path, path)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
