@@ -257,6 +257,9 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 	cfg.Root, cfg.Lease = s.root, s.cfg.Limit.Lease
 	cfg.RenewEvery = min(cfg.RenewEvery, cfg.Lease/4) // a renewal may fail and be tried again
 	cfg.Limit = datapath.Limit{Rate: s.cfg.Limit.Rate, Burst: s.cfg.Limit.Burst}
+	if cfg.Approve, cfg.ApproveWithin, err = s.approval(); err != nil {
+		return part{}, err
+	}
 	if err := cfg.Validate(); err != nil {
 		return part{}, fmt.Errorf("controller: %w", err)
 	}

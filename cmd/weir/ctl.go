@@ -20,7 +20,8 @@ func newCtl() *cobra.Command {
 		Use:   "ctl",
 		Short: "Send a command and wait for its status",
 		Long: `Send a command to the controller over MQTT and wait for its status. The exit status is 0 if the controller reports
-success, 1 if it reports failure, can't be reached or doesn't answer in time.`,
+success, 1 if it reports failure, can't be reached or doesn't answer in time. Where a command needs two people (approval.commands), it
+waits for the second.`,
 		RunE: func(cmd *cobra.Command, args []string) error { // cobra would print the help and exit with 0
 			var verbs []string
 			for _, c := range cmd.Commands() {
@@ -107,15 +108,18 @@ func send(cmd *cobra.Command, c wire.Command, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	status, err := s.order(cmd.Context(), c, timeout)
+	status, err := s.order(cmd.Context(), c, timeout, func(waits wire.Status) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", waits.Command, waits.Detail)
+	})
 	if err != nil {
 		return err
 	}
 	return report(cmd.OutOrStdout(), status)
 }
 
-// order publishes a command over a connection of its own, and waits for the status with its ID.
-func (s setup) order(ctx context.Context, c wire.Command, timeout time.Duration) (wire.Status, error) {
+// order publishes a command over a connection of its own, and waits for the status with its ID. One that needs a second person is told
+// to waits, and waited for; without waits, that is the answer.
+func (s setup) order(ctx context.Context, c wire.Command, timeout time.Duration, waits func(wire.Status)) (wire.Status, error) {
 	c.ID = rand.Text()
 	c.Timestamp = wire.Timestamp(time.Now())
 	payload, err := wire.Encode(c)
@@ -136,12 +140,13 @@ func (s setup) order(ctx context.Context, c wire.Command, timeout time.Duration)
 		return wire.Status{}, err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	whole := ctx
+	ctx, cancel := context.WithTimeout(whole, timeout)
 	defer cancel()
 	if err := client.AwaitConnection(ctx); err != nil {
 		return wire.Status{}, err
 	}
-	answers := make(chan wire.Status, 1)
+	answers := make(chan wire.Status, 2)
 	err = client.Subscribe(s.root.Status(), func(m bus.Message) {
 		status, err := wire.DecodeStatus(m.Payload)
 		if err == nil && m.Refused == nil && status.ID == c.ID {
@@ -157,12 +162,27 @@ func (s setup) order(ctx context.Context, c wire.Command, timeout time.Duration)
 	if err := client.Publish(ctx, bus.Publication{Topic: s.root.Command(), Payload: payload, Delivery: bus.Confirmed}); err != nil {
 		return wire.Status{}, err
 	}
-	select {
-	case status := <-answers:
-		return status, nil
-	case <-ctx.Done():
-		return wire.Status{}, fmt.Errorf("%s: no answer in %v: is weir controller running, and on the topics of %s?", c.Command, timeout, s.root)
+	noAnswer := time.After(timeout)
+	for {
+		select {
+		case status := <-answers:
+			if status.ApprovalUntil == 0 || waits == nil {
+				return status, nil
+			}
+			waits(status)
+			noAnswer = time.After(untilApproved(status, time.Now()) + timeout)
+		case <-whole.Done():
+			return wire.Status{}, fmt.Errorf("%s: %w", c.Command, whole.Err())
+		case <-noAnswer:
+			return wire.Status{}, fmt.Errorf("%s: no answer in %v: is weir controller running, and on the topics of %s?", c.Command, timeout, s.root)
+		}
 	}
+}
+
+// untilApproved is how long a command may wait for a second person; controllers' clocks may be anywhere.
+func untilApproved(status wire.Status, now time.Time) time.Duration {
+	seconds := status.ApprovalUntil - wire.Timestamp(now)
+	return time.Duration(max(0, min(seconds, time.Hour.Seconds())) * float64(time.Second))
 }
 
 func report(w io.Writer, status wire.Status) error {

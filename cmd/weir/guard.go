@@ -80,6 +80,26 @@ func (s setup) policy(id *identity) (string, error) {
 	return policy, nil
 }
 
+// approval is which commands two people must send, and how soon the second. Who they are is known by signatures only.
+func (s setup) approval() (commands []string, within time.Duration, err error) {
+	within = s.cfg.Approval.Within
+	if s.cfg.Approval.Commands == "" {
+		return nil, within, nil
+	}
+	id, err := s.identity("controller")
+	if err != nil {
+		return nil, within, err
+	}
+	policy, err := s.policy(id)
+	if err == nil && policy != commandsSigned {
+		err = errors.New("approval.commands needs commands: signed, which needs an identity: weir keys issue")
+	}
+	for name := range strings.SplitSeq(s.cfg.Approval.Commands, ",") {
+		commands = append(commands, strings.TrimSpace(name))
+	}
+	return commands, within, err
+}
+
 // transport is what statuses say of the way to the broker.
 func (s setup) transport() string {
 	if bus.Encrypted(s.cfg.Broker.URL) || bus.Local(s.cfg.Broker.URL) {
@@ -130,6 +150,9 @@ func (g *guarded) check(m *bus.Message) {
 		return
 	}
 	m.Refused, m.From = err, v.Identity.Name
+	if v.Identity.Role == trust.Operator {
+		m.Person = v.Identity.Label
+	}
 	if v.Unnoted != nil {
 		g.complaints.Warn(now, "a command is carried out though its number can't be kept: see to the disk", slog.Any("err", v.Unnoted))
 	}

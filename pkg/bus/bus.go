@@ -48,6 +48,7 @@ type Message struct {
 	Retained bool   // sent because of a new subscription, not because it was just published
 	Oversize int    // bytes of a payload over wire.MaxPayload, which was left out; else 0
 	From     string // who has signed it, by the name of an identity; "" if nobody has, or nothing was checked
+	Person   string // the same, if it is a person who is known by name; "" for components
 	Refused  error  // why it must not be acted on; nil if it may be, or nothing was checked
 }
 

@@ -18,16 +18,17 @@ type Config struct {
 
 	Org, Site, Server string
 
-	Broker  Broker
-	Listen  Listen
-	Sensor  Sensor
-	Limit   Limit
-	Budgets [len(BudgetClasses)]Budget
-	Lists   Lists
-	Web     Web
-	Audit   Audit
-	Monitor monitor.Config // with Root and the sensor's Interval filled in
-	Log     Log
+	Broker   Broker
+	Listen   Listen
+	Sensor   Sensor
+	Limit    Limit
+	Budgets  [len(BudgetClasses)]Budget
+	Lists    Lists
+	Web      Web
+	Audit    Audit
+	Approval Approval
+	Monitor  monitor.Config // with Root and the sensor's Interval filled in
+	Log      Log
 
 	// Warnings are for the log, one line each.
 	Warnings []string
@@ -93,6 +94,12 @@ type Lists struct {
 	Ceiling              uint64 // packets per second of each allowed prefix
 }
 
+// Approval is of commands that two people must send.
+type Approval struct {
+	Commands string // with commas
+	Within   time.Duration
+}
+
 // Audit is where what was commanded is noted.
 type Audit struct {
 	Dir   string // "" for none
@@ -137,8 +144,9 @@ func Default() *Config {
 		Lists:           Lists{Ceiling: 100_000},
 		Web: Web{Listen: "127.0.0.1:8080", SecondFactor: "required", History: "/var/lib/weir/history.db", KeepMetrics: 7 * 24 * time.Hour,
 			KeepEvents: 90 * 24 * time.Hour, HistoryMB: 1024},
-		Audit:   Audit{Dir: "/var/lib/weir", MB: 16, Files: 20},
-		Monitor: monitor.DefaultConfig(),
-		Log:     Log{Level: "info", Format: "auto"},
+		Approval: Approval{Within: 2 * time.Minute},
+		Audit:    Audit{Dir: "/var/lib/weir", MB: 16, Files: 20},
+		Monitor:  monitor.DefaultConfig(),
+		Log:      Log{Level: "info", Format: "auto"},
 	}
 }

@@ -192,6 +192,11 @@ var Settings = complete(withBudgets([]Setting{
 	{Key: "web.history-mb", Commands: showing, field: func(c *Config) any { return &c.Web.HistoryMB },
 		Help: "size of that file, in MiB, over which its oldest rows go; 0 for any"},
 
+	{Key: "approval.commands", Type: List, Commands: leasing, field: func(c *Config) any { return &c.Approval.Commands },
+		Help: "commands that are done only if two operators send them, like disable_rate_limiting,unblock_source; empty for none"},
+	{Key: "approval.within", Commands: leasing, field: func(c *Config) any { return &c.Approval.Within },
+		Help: "time in which the second operator must send the same"},
+
 	{Key: "audit.dir", Commands: auditing, field: func(c *Config) any { return &c.Audit.Dir },
 		Help: "directory of the audit logs, audit-controller.log and audit-web.log; empty for none"},
 	{Key: "audit.mb", Commands: auditing, field: func(c *Config) any { return &c.Audit.MB },

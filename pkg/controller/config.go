@@ -3,6 +3,8 @@ package controller
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/datapath"
@@ -15,8 +17,11 @@ type Config struct {
 	Limit      datapath.Limit // of commands that name none
 	Lease      time.Duration  // of commands without ttl_seconds, renewed while the flood lasts
 	RenewEvery time.Duration  // how often to look whether it does
-	Transport  string         // told in each status
-	Warning    func() string  // the same; nil for none
+
+	Approve       []string      // commands that two people must send
+	ApproveWithin time.Duration // the second of them
+	Transport     string        // told in each status
+	Warning       func() string // the same; nil for none
 }
 
 // DefaultConfig is what the design says.
@@ -26,6 +31,8 @@ func DefaultConfig() Config {
 		Limit:      datapath.DefaultLimit,
 		Lease:      10 * time.Minute,
 		RenewEvery: 15 * time.Second,
+
+		ApproveWithin: 2 * time.Minute,
 	}
 }
 
@@ -43,6 +50,14 @@ func (c Config) Validate() error {
 	}
 	if c.RenewEvery <= 0 || c.RenewEvery > c.Lease/2 {
 		errs = append(errs, fmt.Errorf("renew every %v: give a time above 0, half of the lease (%v) at most", c.RenewEvery, c.Lease))
+	}
+	for _, name := range c.Approve {
+		if !slices.Contains(wire.Commands, name) {
+			errs = append(errs, fmt.Errorf("approval: there is no command %.64q: give some of %s", name, strings.Join(wire.Commands, ", ")))
+		}
+	}
+	if len(c.Approve) > 0 && (c.ApproveWithin < time.Second || c.ApproveWithin > time.Hour) {
+		errs = append(errs, fmt.Errorf("approval within %v: give 1s to 1h", c.ApproveWithin))
 	}
 	return errors.Join(errs...)
 }

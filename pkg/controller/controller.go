@@ -52,6 +52,8 @@ type Controller struct {
 
 	lists *lists     // nil for none
 	audit *audit.Log // nil for none
+
+	approvals approvals
 }
 
 const (
@@ -75,6 +77,8 @@ func New(cfg Config, b Bus, l Limiter, out io.Writer, log *slog.Logger) (*Contro
 		warnings: console.Complaints{Log: log, Every: warnEvery},
 		commands: make(chan bus.Message),
 		retained: make(chan wire.Status, 1),
+
+		approvals: approvals{commands: cfg.Approve, within: cfg.ApproveWithin},
 	}
 	c.reports = newReporter(b, c.out, &c.warnings)
 	return c, nil
@@ -102,7 +106,7 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 	go func() { connected <- c.connect(ctx) }()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var keep <-chan time.Time // never, without lists
+	var keep, forget <-chan time.Time // never, without lists, and while nothing waits for a second person
 	if c.lists != nil {
 		keep = time.After(0)
 	}
@@ -118,6 +122,10 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 		case msg := <-c.commands:
 			c.execute(time.Now(), msg)
 			timer.Reset(time.Until(c.nextLook))
+			forget = c.approvals.alarm(time.Now())
+		case <-forget:
+			c.forget(time.Now())
+			forget = c.approvals.alarm(time.Now())
 		case was := <-c.retained:
 			c.remember(time.Now(), was)
 		case <-timer.C:

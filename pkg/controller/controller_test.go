@@ -29,15 +29,20 @@ type stage struct {
 
 func run(t *testing.T, b *bustest.Fake, l *fakeLimiter, scene func(*stage)) (printed string) {
 	t.Helper()
-	var out bytes.Buffer
 	s := &stage{t: t, bus: b, limiter: l, cfg: DefaultConfig()}
-	bustest.Play(t, func() (bustest.Run, error) {
-		c, err := New(s.cfg, b, l, &out, slog.New(slog.DiscardHandler))
+	return runStage(s, func() { scene(s) })
+}
+
+func runStage(s *stage, scene func()) (printed string) {
+	s.t.Helper()
+	var out bytes.Buffer
+	bustest.Play(s.t, func() (bustest.Run, error) {
+		c, err := New(s.cfg, s.bus, s.limiter, &out, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return nil, err
 		}
 		return c.Run, nil
-	}, func() { scene(s) })
+	}, scene)
 	return out.String()
 }
 

@@ -3,6 +3,7 @@ package controller
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/bus"
@@ -37,57 +38,91 @@ func (c *Controller) execute(now time.Time, msg bus.Message) {
 		c.refuse(now, cmd, err)
 		return
 	}
-	switch cmd.Command {
-	case wire.EnableRateLimiting:
-		c.out.Printf("Enabling rate limiting...")
-		err = c.enable(now, cmd)
-	case wire.DisableRateLimiting:
-		c.out.Printf("Disabling rate limiting...")
-		err = c.disable(now, cmd)
-	case wire.ScaleUpServers:
-		c.out.Printf("Scaling up servers...")
-		err = errNoScaler
-	case wire.ScaleDownServers:
-		c.out.Printf("Scaling down servers...")
-		err = errNoScaler
-	case wire.BlockSource:
-		c.out.Printf("Blocking %s...", cmd.Source)
-		err = c.list(now, cmd, datapath.ListBlock)
-	case wire.UnblockSource:
-		c.out.Printf("Unblocking %s...", cmd.Source)
-		err = c.unlist(now, cmd, datapath.ListBlock)
-	case wire.AllowSource:
-		c.out.Printf("Allowing %s...", cmd.Source)
-		err = c.list(now, cmd, datapath.ListAllow)
-	case wire.UnallowSource:
-		c.out.Printf("Allowing %s no longer...", cmd.Source)
-		err = c.unlist(now, cmd, datapath.ListAllow)
-	default:
-		err = fmt.Errorf("unknown command: give %s, %s, %s, %s, %s, %s, %s or %s", wire.EnableRateLimiting, wire.DisableRateLimiting,
-			wire.BlockSource, wire.UnblockSource, wire.AllowSource, wire.UnallowSource, wire.ScaleUpServers, wire.ScaleDownServers)
+	asked := []wire.Command{cmd}
+	if c.approvals.concerns(cmd.Command) || c.approvals.concerns(wire.DisableRateLimiting) && c.weakens(now, cmd) {
+		others, until, err := c.approvals.ask(now, cmd, msg.Person)
+		switch {
+		case err != nil:
+			c.refuse(now, cmd, err)
+			return
+		case others == nil:
+			c.await(now, cmd, msg.Person, until)
+			return
+		}
+		asked = append(others, cmd)
 	}
-	if err != nil {
-		c.refuse(now, cmd, err)
+	detail, err := c.carryOut(now, cmd)
+	for _, a := range asked {
+		if err != nil {
+			c.refuse(now, a, err)
+		} else {
+			c.answer(now, a, wire.Success, detail+approvedBy(asked))
+		}
 	}
 }
 
-func (c *Controller) enable(now time.Time, cmd wire.Command) error {
-	limit := c.cfg.Limit
+// carryOut does it, and tells what it did.
+func (c *Controller) carryOut(now time.Time, cmd wire.Command) (detail string, err error) {
+	switch cmd.Command {
+	case wire.EnableRateLimiting:
+		c.out.Printf("Enabling rate limiting...")
+		return c.enable(now, cmd)
+	case wire.DisableRateLimiting:
+		c.out.Printf("Disabling rate limiting...")
+		return c.disable(now, cmd)
+	case wire.ScaleUpServers:
+		c.out.Printf("Scaling up servers...")
+		return "", errNoScaler
+	case wire.ScaleDownServers:
+		c.out.Printf("Scaling down servers...")
+		return "", errNoScaler
+	case wire.BlockSource:
+		c.out.Printf("Blocking %s...", cmd.Source)
+		return c.list(now, cmd, datapath.ListBlock)
+	case wire.UnblockSource:
+		c.out.Printf("Unblocking %s...", cmd.Source)
+		return c.unlist(now, cmd, datapath.ListBlock)
+	case wire.AllowSource:
+		c.out.Printf("Allowing %s...", cmd.Source)
+		return c.list(now, cmd, datapath.ListAllow)
+	case wire.UnallowSource:
+		c.out.Printf("Allowing %s no longer...", cmd.Source)
+		return c.unlist(now, cmd, datapath.ListAllow)
+	}
+	return "", fmt.Errorf("unknown command: give %s", strings.Join(wire.Commands, ", "))
+}
+
+// terms are what an enable command asks for.
+func (c *Controller) terms(cmd wire.Command) (limit datapath.Limit, lease time.Duration, fixed bool) {
+	limit, lease, fixed = c.cfg.Limit, c.cfg.Lease, cmd.TTLSeconds > 0
 	if cmd.Rate > 0 {
 		limit.Rate = cmd.Rate
 	}
 	if cmd.Burst > 0 {
 		limit.Burst = cmd.Burst
 	}
-	if err := limit.Validate(); err != nil {
-		return err
-	}
-	lease, fixed := c.cfg.Lease, cmd.TTLSeconds > 0
 	if fixed {
 		lease = time.Duration(cmd.TTLSeconds * float64(time.Second))
 	}
+	return limit, lease, fixed
+}
+
+// weakens tells whether an enable command lets more through than the limit in force, or ends it sooner: disabling by another name.
+func (c *Controller) weakens(now time.Time, cmd wire.Command) bool {
+	if cmd.Command != wire.EnableRateLimiting || !c.lease.On {
+		return false
+	}
+	limit, lease, fixed := c.terms(cmd)
+	return limit.Rate > c.lease.Limit.Rate || limit.Burst > c.lease.Limit.Burst || fixed && (!c.lease.Fixed || now.Add(lease).Before(c.lease.End))
+}
+
+func (c *Controller) enable(now time.Time, cmd wire.Command) (string, error) {
+	limit, lease, fixed := c.terms(cmd)
+	if err := limit.Validate(); err != nil {
+		return "", err
+	}
 	if err := c.limiter.Enable(limit, lease); err != nil {
-		return err
+		return "", err
 	}
 	was := c.lease
 	c.settle()
@@ -108,13 +143,12 @@ func (c *Controller) enable(now time.Time, cmd wire.Command) error {
 		c.log.Info("rate limiting on", "rate", limit.Rate, "burst", limit.Burst, "until", c.lease.End,
 			"owner", c.lease.Owner, "id", cmd.ID, "signed_by", cmd.SignedBy, "reason", cmd.Reason)
 	}
-	c.answer(now, cmd, wire.Success, detail)
-	return nil
+	return detail, nil
 }
 
-func (c *Controller) disable(now time.Time, cmd wire.Command) error {
+func (c *Controller) disable(now time.Time, cmd wire.Command) (string, error) {
 	if err := c.limiter.Disable(); err != nil {
-		return err
+		return "", err
 	}
 	was := c.lease.On
 	c.settle()
@@ -125,8 +159,7 @@ func (c *Controller) disable(now time.Time, cmd wire.Command) error {
 	} else {
 		detail += "; it was off already"
 	}
-	c.answer(now, cmd, wire.Success, detail)
-	return nil
+	return detail, nil
 }
 
 // unnamed owns the limits of commands without an origin, like those typed by hand.

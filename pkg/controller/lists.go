@@ -111,17 +111,17 @@ func (c *Controller) exemptLogins(now time.Time) {
 }
 
 // list puts a source on a list.
-func (c *Controller) list(now time.Time, cmd wire.Command, kind datapath.ListKind) error {
+func (c *Controller) list(now time.Time, cmd wire.Command, kind datapath.ListKind) (string, error) {
 	p, err := c.listPrefix(cmd)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if p.Addr().Is4() && p.Bits() < shortest4 || p.Addr().Is6() && p.Bits() < shortest6 {
-		return fmt.Errorf("%v is too wide for a command: give an IPv4 /%d or IPv6 /%d at most, or configure it", p, shortest4, shortest6)
+		return "", fmt.Errorf("%v is too wide for a command: give an IPv4 /%d or IPv6 /%d at most, or configure it", p, shortest4, shortest6)
 	}
 	if kind == datapath.ListBlock {
 		if err := c.mayBlock(now, p); err != nil {
-			return err
+			return "", err
 		}
 	}
 	ttl := listTTL
@@ -131,30 +131,28 @@ func (c *Controller) list(now time.Time, cmd wire.Command, kind datapath.ListKin
 	if err := c.lists.Lister.Put(datapath.ListEntry{
 		Prefix: p, Kind: kind, TTL: ttl, Since: now, Origin: owner(cmd), Reason: cmd.Reason,
 	}); err != nil {
-		return err
+		return "", err
 	}
 	c.log.Info("listed", "source", p, "list", kind, "for", ttl, "origin", owner(cmd), "id", cmd.ID, "reason", cmd.Reason)
 	what := map[datapath.ListKind]string{datapath.ListBlock: "blocked", datapath.ListAllow: "allowed"}[kind]
-	c.answer(now, cmd, wire.Success, fmt.Sprintf("%s is %s for %v", name(p), what, ttl))
-	return nil
+	return fmt.Sprintf("%s is %s for %v", name(p), what, ttl), nil
 }
 
 // unlist takes back what a command has put on a list.
-func (c *Controller) unlist(now time.Time, cmd wire.Command, kind datapath.ListKind) error {
+func (c *Controller) unlist(now time.Time, cmd wire.Command, kind datapath.ListKind) (string, error) {
 	p, err := c.listPrefix(cmd)
 	if err != nil {
-		return err
+		return "", err
 	}
 	found, err := c.lists.Lister.Remove(p, kind)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if !found {
-		return fmt.Errorf("no command has put %s on the %v list; entries of the configuration are taken back there", name(p), kind)
+		return "", fmt.Errorf("no command has put %s on the %v list; entries of the configuration are taken back there", name(p), kind)
 	}
 	c.log.Info("taken off a list", "source", p, "list", kind, "origin", owner(cmd), "id", cmd.ID, "reason", cmd.Reason)
-	c.answer(now, cmd, wire.Success, fmt.Sprintf("%s is off the %v list", name(p), kind))
-	return nil
+	return fmt.Sprintf("%s is off the %v list", name(p), kind), nil
 }
 
 func (c *Controller) listPrefix(cmd wire.Command) (netip.Prefix, error) {

@@ -48,6 +48,8 @@ func kindOf(s wire.Status) string {
 		return "change" // not by a command
 	case s.Status == wire.Success:
 		return "command"
+	case s.ApprovalUntil > 0:
+		return "waiting"
 	}
 	return "refused"
 }

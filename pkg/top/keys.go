@@ -114,6 +114,8 @@ func noteOf(a answered) note {
 	switch {
 	case a.err != nil:
 		return note{bad, oneLine(a.err.Error())}
+	case a.status.ApprovalUntil > 0:
+		return note{uneasy, statusText(a.status)}
 	case a.status.Status != wire.Success:
 		return note{bad, statusText(a.status)}
 	}

@@ -133,6 +133,9 @@ const (
 	UnallowSource       = "unallow_source" // takes an allow back
 )
 
+// Commands are all that a controller knows.
+var Commands = []string{EnableRateLimiting, DisableRateLimiting, BlockSource, UnblockSource, AllowSource, UnallowSource, ScaleUpServers, ScaleDownServers}
+
 // The results of a command.
 const (
 	Success = "success"
@@ -159,6 +162,10 @@ type Status struct {
 
 	Transport string `json:"transport,omitempty"` // Plaintext if everybody on the way to the broker can read and change this; else ""
 	Warning   string `json:"warning,omitempty"`   // that its sender's identity ends soon
+
+	// Of a Failure that is none yet: until when, in Unix seconds, the command is carried out if a second person sends it, too. Another
+	// status with this ID tells the end.
+	ApprovalUntil float64 `json:"approval_until,omitempty"`
 }
 
 // Plaintext is a transport without TLS, beyond loopback.

@@ -1,7 +1,8 @@
 // Commands: a button shows what it waits for until the controller's own status has come.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { store, useStore } from "./store";
+import { clock } from "./format";
+import { store, useStore, type Pending } from "./store";
 
 const answerWithin = 5000;
 
@@ -14,7 +15,7 @@ export interface Order {
 }
 
 export async function send(o: Order) {
-  const report = (state: "pending" | "success" | "failure", text: string) => {
+  const report = (state: Pending["state"], text: string) => {
     store.pending = { label: o.label, state, text, at: store.now() };
     store.changed();
   };
@@ -28,7 +29,11 @@ export async function send(o: Order) {
     if (!response.ok || !said.id) return report("failure", said.error ?? `the page's server says ${response.status}`);
     const status = await store.answer(said.id, answerWithin);
     if (!status) return report("failure", "no answer in 5 s: is the controller running?");
-    report(status.status, status.detail ?? "");
+    if (!status.approval_until) return report(status.status, status.detail ?? "");
+    report("waiting", status.detail ?? "");
+    const shown = store.pending;
+    const last = await store.answer(said.id, status.approval_until * 1000 - store.now() + answerWithin, true);
+    if (store.pending === shown) report(last?.status ?? "failure", last?.detail ?? "the controller says no more");
   } catch {
     report("failure", "the page's server can't be reached: nothing was sent, as far as is known");
   }
@@ -49,6 +54,11 @@ export function Actions() {
       <p class={`result ${s.pending?.state ?? ""}`} role="status" aria-live="assertive" id="result">
         {s.pending && <><strong>{s.pending.label}</strong>: {s.pending.state}{s.pending.text && `: ${s.pending.text}`}</>}
       </p>
+      {[...s.asked].filter(([, a]) => a.approval_until! * 1000 > s.now()).map(([key, a]) => (
+        <p class="result waiting" role="status" key={key}>
+          <strong>{a.command}</strong> waits for a second person until {clock(a.approval_until! * 1000)}: {a.detail}
+        </p>
+      ))}
       {asking && <Confirm order={asking} close={() => setAsking(undefined)}
         what="The server is under attack. Disabling rate limiting lets everything through that it now holds back." />}
     </section>

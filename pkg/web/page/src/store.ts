@@ -16,7 +16,7 @@ const maxMarks = 500;
 
 export interface Pending {
   label: string;
-  state: "pending" | "success" | "failure";
+  state: "pending" | "waiting" | "success" | "failure";
   text: string;
   at: number;
 }
@@ -38,6 +38,7 @@ export class Store {
   alerts = new Map<string, Alert>();
   sources = new Map<string, Talker>();
   pending?: Pending;
+  asked = new Map<string, Status>(); // what waits for a second person, by the command's ID
   cleared = 0; // rows up to then aren't shown
   skew = 0; // the server's clock less this one's, in milliseconds
   loaded = false;
@@ -89,6 +90,7 @@ export class Store {
     this.servers = [];
     this.sources.clear();
     this.alerts.clear();
+    this.asked.clear();
     this.network = this.limiting = this.presence = this.pending = undefined;
     this.changed();
   }
@@ -132,12 +134,17 @@ export class Store {
     else requestAnimationFrame(draw);
   }
 
-  // Resolves with the status of a command, or undefined if there is none in time.
-  answer(id: string, within: number): Promise<Status | undefined> {
+  // Resolves with the status of a command, or undefined if there is none in time; with the last one if it first waits for a person.
+  answer(id: string, within: number, last = false): Promise<Status | undefined> {
     const early = this.answered.get(id);
-    if (early) return Promise.resolve(early);
+    if (early && !(last && early.approval_until)) return Promise.resolve(early);
     return new Promise((resolve) => {
-      const done = (s?: Status) => { clearTimeout(timer); this.waitingFor.delete(id); resolve(s); };
+      const done = (s?: Status) => {
+        if (last && s?.approval_until) return;
+        clearTimeout(timer);
+        this.waitingFor.delete(id);
+        resolve(s);
+      };
       const timer = setTimeout(() => done(), within);
       this.waitingFor.set(id, done);
     });
@@ -162,6 +169,8 @@ export class Store {
         this.network = m.network;
         this.presence = m.presence;
         this.limiting = m.limiting;
+        this.asked.clear();
+        if (m.limiting) this.asks(m.limiting);
         this.alerts = new Map(m.alerts.map((a) => [a.metric ?? a.alert, a]));
         this.sources = new Map(m.sources.map((s) => [s.source, s]));
         this.loaded = true;
@@ -187,6 +196,7 @@ export class Store {
       else if (this.alerts.size < 64) this.alerts.set(key, e.alert);
     }
     if (e.status) {
+      this.asks(e.status);
       if (!e.status.command.startsWith("scale_")) this.limiting = e.status;
       if (e.status.id) {
         this.answered.set(e.status.id, e.status); // it may overtake the answer that tells the command's ID
@@ -194,6 +204,13 @@ export class Store {
         this.waitingFor.get(e.status.id)?.(e.status);
       }
     }
+  }
+
+  private asks(s: Status) {
+    for (const [key, a] of this.asked) if (a.approval_until! * 1000 < this.now()) this.asked.delete(key);
+    const key = s.id ?? s.command;
+    if ((s.approval_until ?? 0) * 1000 <= this.now()) this.asked.delete(key);
+    else if (this.asked.size < 16) this.asked.set(key, s);
   }
 
   private seen(at: number, s: { source: string; syn_per_second: number; limited: boolean }) {

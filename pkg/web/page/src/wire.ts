@@ -53,6 +53,7 @@ export interface Status {
   state?: string;
   rate?: number;
   until?: number;
+  approval_until?: number; // it waits for a second person
   warning?: string;
 }
 
