@@ -63,6 +63,7 @@ install_wanted() (
 		>"$said" 2>&1 9>&- || { cat "$said" >&2 && die "apt-get install$missing went wrong, see above"; }
 	case "$missing " in *" mosquitto "*) systemctl disable -q mosquitto >/dev/null 2>&1 || : ;; esac
 	case "$missing " in *" nats-server "*) systemctl disable -q nats-server >/dev/null 2>&1 || : ;; esac
+	case "$missing " in *" haproxy "*) systemctl disable -q haproxy >/dev/null 2>&1 || : ;; esac
 	case "$missing " in *" nginx-light "*) systemctl disable -q nginx >/dev/null 2>&1 || : ;; esac
 	case "$missing " in *" openssh-server "*) systemctl disable -q ssh >/dev/null 2>&1 || : ;; esac
 )
