@@ -38,6 +38,11 @@ func TestFactors(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.all, w.hashes[revoked.Name] = append(w.all, revoked), h
+	expired := w.ca.IssueUntil(t, trust.Identity{Name: "viewer-expiredd", Role: trust.Viewer, Org: org}, now.Add(-time.Minute))
+	if h, err = Hash(expired.Secret); err != nil {
+		t.Fatal(err)
+	}
+	w.all, w.hashes[expired.Name] = append(w.all, expired), h
 	unknown := w.ca.Issue(t, trust.Identity{Name: "viewer-unknownn", Role: trust.Viewer, Org: org})
 	forged := te.NewAuthority(t).Issue(t, viewer.Identity)
 	forged.Secret = viewer.Secret
@@ -58,6 +63,7 @@ func TestFactors(t *testing.T) {
 				{"the hash as password", viewer, func(o *mqtt.ClientOptions) { o.SetPassword(w.hashes[viewer.Name].Bcrypt) }, false},
 				{"no name", viewer, func(o *mqtt.ClientOptions) { o.SetUsername("").SetPassword("") }, false},
 				{"revoked", revoked, func(*mqtt.ClientOptions) {}, false},
+				{"an expired certificate", expired, func(*mqtt.ClientOptions) {}, false},
 				{"unknown", unknown, func(*mqtt.ClientOptions) {}, false},
 				{"a broker's", w.of(t, trust.Broker, roots[2]), func(*mqtt.ClientOptions) {}, false},
 				{"TLS 1.1", viewer, func(o *mqtt.ClientOptions) {

@@ -77,11 +77,17 @@ func (a *Authority) Server(t testing.TB) (certificatePath, keyPath string) {
 // unless it has some.
 func (a *Authority) Issue(t testing.TB, id trust.Identity) *Member {
 	t.Helper()
+	return a.IssueUntil(t, id, time.Now().Add(24*time.Hour))
+}
+
+// IssueUntil is Issue with an end of the certificate alone.
+func (a *Authority) IssueUntil(t testing.TB, id trust.Identity, until time.Time) *Member {
+	t.Helper()
 	if id.NotAfter.IsZero() {
 		id.NotBefore, id.NotAfter = time.Now().Add(-time.Minute).UTC(), time.Now().Add(24*time.Hour).UTC()
 	}
 	key, secret := newKey(t), rand.Text()
-	der := sign(t, certificate(id.Name, time.Now().Add(24*time.Hour)), a.Issuer, key, a.key)
+	der := sign(t, certificate(id.Name, until), a.Issuer, key, a.key)
 	id.Certificate, id.Password = sum(der), sum([]byte(secret))
 	if id.Role.Signs() {
 		id.Algorithm, id.Key = trust.Ed25519, base64.StdEncoding.EncodeToString(make([]byte, 32))
