@@ -26,6 +26,7 @@ type guardedSite struct {
 	*site
 	keys string
 	url  string
+	mqtt string // version of the protocol that mosquitto's clients speak
 }
 
 const guardedAddr = "127.0.0.1:8883"
@@ -33,7 +34,7 @@ const guardedAddr = "127.0.0.1:8883"
 // newGuardedSite has a broker, a sensor, a controller and a monitor, each with an identity that weir keys has issued.
 func newGuardedSite(t *testing.T) *guardedSite {
 	t.Helper()
-	s := &guardedSite{newSite(t), filepath.Join(t.TempDir(), "keys"), "tls://" + guardedAddr}
+	s := &guardedSite{newSite(t), filepath.Join(t.TempDir(), "keys"), "tls://" + guardedAddr, "mqttv5"}
 	s.keysDo("init", "--broker", s.url)
 	s.issue("broker", "broker", "-", "--host", "127.0.0.1")
 	s.issue("sensor", "sensor", "-", "bank_server")
@@ -92,7 +93,7 @@ func (s *guardedSite) mosquitto(program, who string, args ...string) *exec.Cmd {
 	must(s.t, err)
 	return s.Bank.Command(s.t.Context(), "stdbuf", append([]string{
 		"-oL", program, "-h", "127.0.0.1", "-p", "8883", "--cafile", dir + "/ca.crt", "--cert", dir + "/tls.crt", "--key", dir + "/tls.key",
-		"-u", s.name(who), "-P", strings.TrimSpace(string(password)), "-V", "mqttv5",
+		"-u", s.name(who), "-P", strings.TrimSpace(string(password)), "-V", s.mqtt,
 	}, args...)...)
 }
 
