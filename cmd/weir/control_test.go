@@ -36,7 +36,7 @@ func newGuardedSite(t *testing.T) *guardedSite {
 	t.Helper()
 	s := &guardedSite{newSite(t), filepath.Join(t.TempDir(), "keys"), "tls://" + guardedAddr, "mqttv5"}
 	s.keysDo("init", "--broker", s.url)
-	s.issue("broker", "broker", "-", "--host", "127.0.0.1")
+	s.issue("broker", "broker", "-", "--host", "127.0.0.1", "--host", s.Bank.IPv4.String())
 	s.issue("sensor", "sensor", "-", "bank_server")
 	s.issue("controller", "controller", "-", "bank_server", "--days", "10") // it will say so
 	for _, role := range []string{"monitor", "operator", "viewer"} {

@@ -7,7 +7,6 @@ import (
 	"net"
 
 	mochi "github.com/mochi-mqtt/server/v2"
-	"golang.org/x/net/netutil"
 )
 
 // Broker is the embedded broker, already listening.
@@ -50,10 +49,10 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	err = b.server.AddHook(b.guard, nil)
 	all := &b.server.Listeners.ClientsWg
 	if err == nil {
-		err = b.server.AddListener(newTCP(bounded(b.tcp, b.guard), all))
+		err = b.server.AddListener(newTCP(guarded(b.tcp, b.guard), all))
 	}
 	if err == nil && b.ws != nil {
-		err = b.server.AddListener(newWebSocket(bounded(b.ws, b.guard), all))
+		err = b.server.AddListener(newWebSocket(guarded(b.ws, b.guard), all))
 	}
 	if err != nil {
 		return nil, errors.Join(err, b.close())
@@ -61,9 +60,9 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	return b, nil
 }
 
-// bounded counts connections that have yet to say who they are, too.
-func bounded(l net.Listener, g *guard) net.Listener {
-	return secure(stallListener{doorListener{netutil.LimitListener(l, 2*maxClients), g.door}, g.warn}, g.members)
+// guarded puts a listener's connections behind the door, and TLS.
+func guarded(l net.Listener, g *guard) net.Listener {
+	return secure(stallListener{doorListener{l, g.door}, g.warn}, g.members)
 }
 
 func capabilities() *mochi.Capabilities {

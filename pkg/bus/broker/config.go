@@ -34,6 +34,7 @@ const (
 	maxInflight      = 256                     // unacknowledged QoS 1 and 2 packets of one session
 	maxSessionHours  = 1                       // of a client that is gone
 	maxClients       = 1000
+	maxPerIdentity   = 100  // connections of one, so that a stolen one doesn't take all
 	maxSessions      = 64   // kept for clients that are gone
 	maxSubscriptions = 1000 // of one client
 	maxRetained      = 4096 // topics

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"container/list"
 	"net"
 	"net/netip"
 	"sync"
@@ -24,12 +25,17 @@ const (
 	sourceForgiven = 2 * longestBan
 )
 
+// maxWaiting bounds the connections that have yet to say who they are. The oldest makes room for the newest: a client that means it
+// is through in a moment, and a flood of those that don't must not keep it out.
+const maxWaiting = 1000
+
 // door turns away sources that flap, guess, or hold too many connections, before TLS costs anything.
 type door struct {
 	warn func(text string, args ...any)
 
 	mu      sync.Mutex
 	sources map[netip.Prefix]*source
+	waiting list.List // of *doorConn that nobody has let in yet, the oldest first
 }
 
 type source struct {
@@ -154,13 +160,40 @@ func (l doorListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from, counts := elsewhere(c.RemoteAddr())
-		if !counts {
-			return c, nil
+		if counts && !l.door.enter(time.Now(), from) {
+			_ = c.Close()
+			continue
 		}
-		if l.door.enter(time.Now(), from) {
-			return &doorConn{Conn: c, door: l.door, from: from}, nil
-		}
-		_ = c.Close()
+		d := &doorConn{Conn: c, door: l.door, from: from, counts: counts}
+		l.door.wait(d)
+		return d, nil
+	}
+}
+
+// wait has a connection wait to be let in.
+func (d *door) wait(c *doorConn) {
+	d.mu.Lock()
+	var gone *doorConn
+	if d.waiting.Len() >= maxWaiting {
+		gone = d.waiting.Remove(d.waiting.Front()).(*doorConn)
+		gone.place = nil
+	}
+	c.place = d.waiting.PushBack(c)
+	d.mu.Unlock()
+	if gone != nil {
+		d.warn("connections that haven't said who they are make room for others")
+		gone.crowded.Store(true)
+		_ = gone.Close()
+	}
+}
+
+// waitsNoMore is for a connection that was let in, or has gone.
+func (d *door) waitsNoMore(c *doorConn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.place != nil {
+		d.waiting.Remove(c.place)
+		c.place = nil
 	}
 }
 
@@ -168,8 +201,11 @@ type doorConn struct {
 	net.Conn
 	door     *door
 	from     netip.Prefix
-	spoke    atomic.Bool // a health check doesn't
+	counts   bool          // it isn't from this host
+	place    *list.Element // among those that wait; the door's lock guards it
+	spoke    atomic.Bool   // a health check doesn't
 	admitted atomic.Bool
+	crowded  atomic.Bool // it had to make room, which is nobody's fault
 	once     sync.Once
 }
 
@@ -183,7 +219,12 @@ func (c *doorConn) Read(b []byte) (int, error) {
 
 func (c *doorConn) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(func() { c.door.leave(time.Now(), c.from, c.spoke.Load() && !c.admitted.Load()) })
+	c.once.Do(func() {
+		c.door.waitsNoMore(c)
+		if c.counts {
+			c.door.leave(time.Now(), c.from, c.spoke.Load() && !c.admitted.Load() && !c.crowded.Load())
+		}
+	})
 	return err
 }
 
@@ -195,5 +236,6 @@ func admit(conn net.Conn) {
 	}
 	if d, ok := conn.(*doorConn); ok {
 		d.admitted.Store(true)
+		d.door.waitsNoMore(d)
 	}
 }

@@ -1,9 +1,11 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -142,4 +144,37 @@ func TestDeepTopicsAreRefused(t *testing.T) {
 	c.Publish(strings.Repeat("a/", maxLevels)+"a", 0, false, "deep")
 	publish(t, client(t, "tcp://"+b.Addr()), "a", false, "flat")
 	expect(t, got, "flat")
+}
+
+// Connections that say nothing make room for those that do.
+func TestCrowd(t *testing.T) {
+	b := newBank(t)
+	first := b.client(t, b.viewer)
+	var crowd []net.Conn
+	defer func() {
+		for _, c := range crowd {
+			c.Close()
+		}
+	}()
+	for range maxWaiting + 50 {
+		c, err := net.Dial("tcp", b.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		crowd = append(crowd, c)
+	}
+	begin := time.Now()
+	b.client(t, b.operator)
+	if took := time.Since(begin); took > connectTimeout/2 {
+		t.Errorf("a client waited for %v", took)
+	}
+	if !first.IsConnectionOpen() {
+		t.Error("who was let in has to make room")
+	}
+	for _, c := range crowd[:10] {
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("the oldest are still there")
+		}
+	}
 }

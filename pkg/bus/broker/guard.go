@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"log/slog"
 	"strings"
 	"sync"
@@ -56,6 +57,10 @@ func (g *guard) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool 
 			g.warn("a client was refused", "remote", cl.Net.Remote, "err", err)
 			return false
 		}
+		if g.connections(pk.Connect.Username) >= maxPerIdentity {
+			g.warn("a client was refused: its identity has too many connections", "remote", cl.Net.Remote, "name", string(pk.Connect.Username))
+			return false
+		}
 		// A client ID is of one identity only: nobody takes over another's session, nor ends it.
 		cl.ID = string(pk.Connect.Username) + "/" + cl.ID
 	}
@@ -64,6 +69,17 @@ func (g *guard) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool 
 	}
 	admit(cl.Net.Conn)
 	return true
+}
+
+// connections are those of an identity that are open.
+func (g *guard) connections(name []byte) int {
+	n := 0
+	for _, c := range g.server.Clients.GetAll() {
+		if bytes.Equal(c.Properties.Username, name) && !c.Closed() {
+			n++
+		}
+	}
+	return n
 }
 
 // OnACLCheck is asked for each message on its way in and out, and for filters. It keeps $SYS the broker's own. A topic that isn't

@@ -404,3 +404,15 @@ func TestSilentOverTLS(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 	}
 }
+
+// Whoever has stolen one identity can't take everybody's place with it.
+func TestConnectionsOfAnIdentityAreBounded(t *testing.T) {
+	b := newBank(t)
+	for range maxPerIdentity {
+		b.client(t, b.viewer)
+	}
+	if err := refused(b.url(), b.as(b.viewer)); err != nil {
+		t.Error(err)
+	}
+	b.client(t, b.operator)
+}
