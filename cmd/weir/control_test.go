@@ -32,7 +32,7 @@ type guardedSite struct {
 const guardedAddr = "127.0.0.1:8883"
 
 // newGuardedSite has a broker, a sensor, a controller and a monitor, each with an identity that weir keys has issued.
-func newGuardedSite(t *testing.T) *guardedSite {
+func newGuardedSite(t testing.TB) *guardedSite {
 	t.Helper()
 	s := &guardedSite{newSite(t), filepath.Join(t.TempDir(), "keys"), "tls://" + guardedAddr, "mqttv5"}
 	s.keysDo("init", "--broker", s.url)

@@ -23,13 +23,13 @@ type guard struct {
 	log     *slog.Logger
 
 	mu     sync.Mutex
-	pace   map[*mochi.Client]*pace
+	pace   map[any]*pace       // by *mochi.Client, or by the name of an identity
 	kept   map[string]struct{} // IDs of the clients whose sessions outlast their connections
 	warned time.Time           // one line a minute, whoever misbehaves
 }
 
 func newGuard(server *mochi.Server, who *members, log *slog.Logger) *guard {
-	g := &guard{server: server, members: who, log: log, pace: map[*mochi.Client]*pace{}, kept: map[string]struct{}{}}
+	g := &guard{server: server, members: who, log: log, pace: map[any]*pace{}, kept: map[string]struct{}{}}
 	g.door = newDoor(g.warn)
 	return g
 }
@@ -148,23 +148,28 @@ func (g *guard) judge(cl *mochi.Client, pk packets.Packet) (packets.Packet, erro
 	return pk, nil
 }
 
-// pace is how fast one client may publish.
+// pace is how fast one client may publish, or all of one identity together.
 type pace struct{ packets, bytes *rate.Limiter }
 
 // slow waits until a client may send its next message.
 func (g *guard) slow(cl *mochi.Client, bytes int) {
+	var key any = cl
+	each, burst := publishRate, publishBurst
+	if g.members != nil {
+		key, each, burst = string(cl.Properties.Username), memberRate, memberBurst
+	}
 	g.mu.Lock()
-	p := g.pace[cl]
+	p := g.pace[key]
 	if p == nil {
-		p = &pace{rate.NewLimiter(publishRate, publishBurst), rate.NewLimiter(publishBytes, publishBytesBurst)}
-		g.pace[cl] = p
+		p = &pace{rate.NewLimiter(rate.Limit(each), burst), rate.NewLimiter(publishBytes, publishBytesBurst)}
+		g.pace[key] = p
 	}
 	g.mu.Unlock()
 	now := time.Now()
 	time.Sleep(max(p.packets.ReserveN(now, 1).DelayFrom(now), p.bytes.ReserveN(now, bytes).DelayFrom(now)))
 }
 
-// OnDisconnect forgets the client, and its session if that ends with it.
+// OnDisconnect forgets the client, and its session if that ends with it. An identity's pace goes on: who comes back has no new burst.
 func (g *guard) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
 	g.mu.Lock()
 	delete(g.pace, cl)

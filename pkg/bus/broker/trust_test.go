@@ -311,10 +311,14 @@ func TestAliases(t *testing.T) {
 // TestRefusedMessagesAreSlowedDown, too: they cost the broker as much.
 func TestRefusedMessagesAreSlowedDown(t *testing.T) {
 	b := newBank(t)
-	c := b.client(t, b.sensor)
+	c, second := b.client(t, b.sensor), b.client(t, b.sensor)
 	began := time.Now()
-	const n = publishBurst + publishRate
-	for range n {
+	const n = memberBurst + memberRate
+	for i := range n {
+		if i == n/2 {
+			c.Disconnect(100)
+			c = second
+		}
 		c.Publish("org/north/server/control/command", 0, false, "x")
 	}
 	publish(t, c, "org/north/server/metrics/cpu", false, "x")
