@@ -155,3 +155,27 @@ func TestRotationUnderLoad(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// The page says what waits for a second person.
+func TestPageTwoPeople(t *testing.T) {
+	s := newGuardedSite(t)
+	s.issue("page", "operator", "-", "--label", "page")
+	s.issue("bob", "operator", "-", "--label", "bob")
+	s.spread()
+	s.start("broker", "--config", filepath.Join(s.dir, "broker", "weir.yaml"), "--listen", guardedAddr)
+	s.start("sensor", s.as("sensor")...)
+	s.start("controller", s.as("controller", "--approval-commands", "disable_rate_limiting")...)
+	s.start("web", s.as("page", "--web-history", s.history(), "--audit-dir", s.dir)...)
+	r := s.reader()
+	enforcing := func(want bool) func() {
+		return func() {
+			if c, err := r.Control(); err != nil || c.Enforcing() != want {
+				t.Errorf("limiting is on: %v, %v", c.Enforcing(), err)
+			}
+		}
+	}
+	s.browse("people", map[string]func(){
+		"enforcing": enforcing(true), "observing": enforcing(false),
+		"bob": func() { s.mustWeir("ctl disable-rate-limiting", s.as("bob")...) },
+	})
+}
