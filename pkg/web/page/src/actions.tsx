@@ -15,8 +15,8 @@ export interface Order {
 }
 
 export async function send(o: Order) {
-  const report = (state: Pending["state"], text: string) => {
-    store.pending = { label: o.label, state, text, at: store.now() };
+  const report = (state: Pending["state"], text: string, id?: string) => {
+    store.pending = { label: o.label, state, text, at: store.now(), id };
     store.changed();
   };
   report("pending", "waiting for the controller");
@@ -30,7 +30,7 @@ export async function send(o: Order) {
     const status = await store.answer(said.id, answerWithin);
     if (!status) return report("failure", "no answer in 5 s: is the controller running?");
     if (!status.approval_until) return report(status.status, status.detail ?? "");
-    report("waiting", status.detail ?? "");
+    report("waiting", status.detail ?? "", said.id);
     const shown = store.pending;
     const last = await store.answer(said.id, status.approval_until * 1000 - store.now() + answerWithin, true);
     if (store.pending === shown) report(last?.status ?? "failure", last?.detail ?? "the controller says no more");
@@ -54,7 +54,7 @@ export function Actions() {
       <p class={`result ${s.pending?.state ?? ""}`} role="status" aria-live="assertive" id="result">
         {s.pending && <><strong>{s.pending.label}</strong>: {s.pending.state}{s.pending.text && `: ${s.pending.text}`}</>}
       </p>
-      {[...s.asked].filter(([, a]) => a.approval_until! * 1000 > s.now()).map(([key, a]) => (
+      {[...s.asked].filter(([key, a]) => key !== s.pending?.id && a.approval_until! * 1000 > s.now()).map(([key, a]) => (
         <p class="result waiting" role="status" key={key}>
           <strong>{a.command}</strong> waits for a second person until {clock(a.approval_until! * 1000)}: {a.detail}
         </p>

@@ -19,6 +19,7 @@ export interface Pending {
   state: "pending" | "waiting" | "success" | "failure";
   text: string;
   at: number;
+  id?: string; // of a command that waits for a second person
 }
 
 export class Store {
