@@ -26,6 +26,7 @@ type Record struct {
 	Kind    string // metrics have one per topic, as have alerts and so on: the reader's to choose
 	Topic   string
 	Payload []byte
+	Refused string // why it counted for nothing; "" for what was believed
 }
 
 // Limits bound the file. Zero is no bound.
@@ -65,7 +66,8 @@ CREATE TABLE IF NOT EXISTS messages (
 	root TEXT NOT NULL,
 	kind TEXT NOT NULL,
 	topic TEXT NOT NULL,
-	payload BLOB NOT NULL
+	payload BLOB NOT NULL,
+	refused TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS messages_by_kind ON messages (root, kind, at);
 CREATE INDEX IF NOT EXISTS messages_by_age ON messages (kind, at);
@@ -136,7 +138,20 @@ func open(path string) (*sql.DB, error) {
 	if _, err := db.Exec(schema); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if err := addRefused(db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	return db, nil
+}
+
+// addRefused brings a file of an older weir up to date.
+func addRefused(db *sql.DB) error {
+	var there int
+	err := db.QueryRow("SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'refused'").Scan(&there)
+	if err == nil && there == 0 {
+		_, err = db.Exec("ALTER TABLE messages ADD COLUMN refused TEXT NOT NULL DEFAULT ''")
+	}
+	return err
 }
 
 // SQLite's results: https://www.sqlite.org/rescode.html.

@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"os"
@@ -182,5 +183,29 @@ func TestAFullDiskLosesNothingThatComesAfter(t *testing.T) {
 	must(t, s.Close())
 	if !strings.Contains(said.String(), "can't be written") {
 		t.Errorf("said %q", said)
+	}
+}
+
+// A file of an older weir is read, and gets what it lacks.
+func TestOlderFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.db")
+	db, err := sql.Open("sqlite", path)
+	must(t, err)
+	_, err = db.Exec(`CREATE TABLE messages (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, root TEXT NOT NULL, kind TEXT NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL);
+		INSERT INTO messages (at, root, kind, topic, payload) VALUES (1, 'bank/web1', 'cpu', 'x', '1')`)
+	must(t, err)
+	must(t, db.Close())
+	for range 2 {
+		s, said := openStore(t, path, Limits{})
+		s.Add(Record{At: time.UnixMilli(2), Root: "bank/web1", Kind: "cpu", Topic: "x", Refused: "forged"})
+		must(t, s.Close())
+		if said.Len() > 0 {
+			t.Error(said)
+		}
+	}
+	s, _ := openStore(t, path, Limits{})
+	defer func() { must(t, s.Close()) }()
+	if all := read(t, s, Query{Kinds: []string{"cpu"}}); len(all) != 3 || all[0].Refused != "" || all[1].Refused != "forged" {
+		t.Errorf("%+v", all)
 	}
 }

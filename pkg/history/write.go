@@ -73,7 +73,7 @@ func (s *Store) insert(batch []Record) (err error) {
 			err = errors.Join(err, tx.Rollback())
 		}
 	}()
-	insert, err := tx.Prepare("INSERT INTO messages (at, root, kind, topic, payload) VALUES (?, ?, ?, ?, ?)")
+	insert, err := tx.Prepare("INSERT INTO messages (at, root, kind, topic, payload, refused) VALUES (?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (s *Store) insert(batch []Record) (err error) {
 		if payload == nil {
 			payload = []byte{}
 		}
-		if _, err := insert.Exec(r.At.UnixMilli(), r.Root, r.Kind, r.Topic, payload); err != nil {
+		if _, err := insert.Exec(r.At.UnixMilli(), r.Root, r.Kind, r.Topic, payload, r.Refused); err != nil {
 			return err
 		}
 	}
@@ -167,7 +167,7 @@ func (s *Store) Each(ctx context.Context, q Query, f func(Record) error) error {
 	if len(q.Kinds) == 0 {
 		return errors.New("history: no kinds are asked for")
 	}
-	text := "SELECT id, at, root, kind, topic, payload FROM messages WHERE root = ? AND kind IN (?"
+	text := "SELECT id, at, root, kind, topic, payload, refused FROM messages WHERE root = ? AND kind IN (?"
 	args := []any{q.Root, q.Kinds[0]}
 	for _, kind := range q.Kinds[1:] {
 		text += ", ?"
@@ -198,7 +198,7 @@ func each(rows *sql.Rows, f func(Record) error) error {
 	for rows.Next() {
 		var r Record
 		var at int64
-		if err := rows.Scan(&r.ID, &at, &r.Root, &r.Kind, &r.Topic, &r.Payload); err != nil {
+		if err := rows.Scan(&r.ID, &at, &r.Root, &r.Kind, &r.Topic, &r.Payload, &r.Refused); err != nil {
 			return err
 		}
 		r.At = time.UnixMilli(at)

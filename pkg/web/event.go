@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -60,6 +61,7 @@ type event struct {
 
 	root    string
 	topic   string // as it came
+	refused string // why its sender isn't believed
 	payload []byte
 }
 
@@ -88,7 +90,9 @@ func newEvent(at time.Time, msg bus.Message) (*event, bool) {
 		return e, true
 	}
 	err := msg.Refused
-	if err == nil {
+	if err != nil {
+		e.refused = err.Error()
+	} else {
 		err = e.decode()
 	}
 	if err != nil {
@@ -99,7 +103,11 @@ func newEvent(at time.Time, msg bus.Message) (*event, bool) {
 
 // fromRecord reads what was kept.
 func fromRecord(r history.Record) (*event, bool) {
-	e, ok := newEvent(r.At, bus.Message{Topic: r.Topic, Payload: r.Payload})
+	msg := bus.Message{Topic: r.Topic, Payload: r.Payload}
+	if r.Refused != "" { // as little to be believed as it was
+		msg.Refused = errors.New(r.Refused)
+	}
+	e, ok := newEvent(r.At, msg)
 	if ok {
 		e.ID = r.ID
 	}
@@ -107,7 +115,7 @@ func fromRecord(r history.Record) (*event, bool) {
 }
 
 func (e *event) record() history.Record {
-	return history.Record{At: time.UnixMilli(e.At), Root: e.root, Kind: e.Tab, Topic: e.topic, Payload: e.payload}
+	return history.Record{At: time.UnixMilli(e.At), Root: e.root, Kind: e.Tab, Topic: e.topic, Payload: e.payload, Refused: e.refused}
 }
 
 func (e *event) decode() (err error) {

@@ -169,20 +169,37 @@ func (w *Web) download(rw http.ResponseWriter, r *http.Request) {
 	h := rw.Header()
 	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	h.Set("Cache-Control", "no-store")
-	write, end := writeJSON(rw)
+	out := patient{rw, http.NewResponseController(rw)}
+	write, end := writeJSON(out)
 	h.Set("Content-Type", "application/json")
 	if form == "csv" {
-		write, end = writeCSV(rw)
+		write, end = writeCSV(out)
 		h.Set("Content-Type", "text/csv; charset=utf-8")
 	}
 	err = w.history.Each(r.Context(), history.Query{Root: root, Kinds: []string{tab}, Since: from, Until: to, Limit: maxDownloaded}, write)
 	if err == nil {
 		err = end()
 	}
+	_ = out.control.SetWriteDeadline(time.Time{}) // the connection may be asked for more
 	if err != nil && r.Context().Err() == nil {
 		w.log.Warn("a download broke off", "err", err)
 		panic(http.ErrAbortHandler) // so that the browser doesn't take it for whole
 	}
+}
+
+// patient gives up a browser that takes nothing for a while: what is read of the history meanwhile keeps its file from being tidied up.
+type patient struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+var downloadWait = 30 * time.Second // shorter in tests
+
+func (p patient) Write(b []byte) (int, error) {
+	if err := p.control.SetWriteDeadline(time.Now().Add(downloadWait)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return p.ResponseWriter.Write(b)
 }
 
 // writeJSON writes an array of an object a line, with the payload as it came if it is JSON, else as text.
@@ -199,7 +216,8 @@ func writeJSON(w io.Writer) (write func(history.Record) error, end func() error)
 			At      string `json:"at"`
 			Topic   string `json:"topic"`
 			Payload any    `json:"payload"`
-		}{stamp(x.At), x.Topic, string(x.Payload)}
+			Refused string `json:"refused,omitempty"`
+		}{stamp(x.At), x.Topic, string(x.Payload), x.Refused}
 		if json.Valid(x.Payload) {
 			row.Payload = json.RawMessage(x.Payload)
 		}
@@ -226,13 +244,13 @@ func writeCSV(w io.Writer) (write func(history.Record) error, end func() error) 
 			return nil
 		}
 		started = true
-		return c.Write([]string{"at", "topic", "payload"})
+		return c.Write([]string{"at", "topic", "payload", "refused"})
 	}
 	write = func(x history.Record) error {
 		if err := start(); err != nil {
 			return err
 		}
-		if err := c.Write([]string{stamp(x.At), harmless(wire.Describe([]byte(x.Topic))), harmless(wire.Describe(x.Payload))}); err != nil {
+		if err := c.Write([]string{stamp(x.At), harmless(wire.Describe([]byte(x.Topic))), harmless(wire.Describe(x.Payload)), harmless(wire.Describe([]byte(x.Refused)))}); err != nil {
 			return err
 		}
 		return nil

@@ -1,0 +1,85 @@
+package web
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/history"
+)
+
+// What wasn't believed when it came isn't after a restart either.
+func TestForgeriesStayForgeries(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.db")
+	log := slog.New(slog.DiscardHandler)
+	h, err := history.Open(path, history.Limits{}, log)
+	must(t, err)
+	w := newWeb(t, &fakeBus{}, h)
+	forged := bus.Message{
+		Topic: root + "/status/rate_limiting", Payload: []byte(`{"command": "enable_rate_limiting", "status": "success", "state": "on"}`), Refused: errors.New("it isn't signed"),
+	}
+	w.receive(forged)
+	forged.Topic, forged.Payload = root+"/metrics/cpu", []byte(`{"cpu_usage": 1}`)
+	w.receive(forged)
+	must(t, h.Close())
+
+	h, err = history.Open(path, history.Limits{}, log)
+	must(t, err)
+	defer func() { must(t, h.Close()) }()
+	w = newWeb(t, &fakeBus{}, h)
+	w.recall(t.Context(), time.Now())
+	x := w.snapshot(time.Now(), root)
+	if x.Limiting != nil || len(x.Series.CPU.V) != 0 || !w.servers[root].heard.IsZero() {
+		t.Errorf("believed: %+v, %+v", x.Limiting, x.Series.CPU)
+	}
+	if rows := x.Rows[tabStatus]; len(rows) != 1 || rows[0].Note != "it isn't signed" {
+		t.Errorf("%+v", rows)
+	}
+	now := time.Now()
+	rec := httptest.NewRecorder()
+	w.handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "http://127.0.0.1/api/download?tab=cpu&form=csv&root=%3C103795587%3E/bank_server"+
+		"&from="+string(encode(now.Add(-time.Hour).UnixMilli()))+"&to="+string(encode(now.Add(time.Hour).UnixMilli())), nil))
+	if got := rec.Body.String(); !strings.HasPrefix(got, "at,topic,payload,refused\n") || !strings.HasSuffix(got, ",it isn't signed\n") {
+		t.Error(got)
+	}
+}
+
+// A browser that stops reading doesn't hold the history for ever.
+func TestStalledDownload(t *testing.T) {
+	defer func(was time.Duration) { downloadWait = was }(downloadWait)
+	downloadWait = 200 * time.Millisecond
+	h, err := history.Open(filepath.Join(t.TempDir(), "h.db"), history.Limits{}, slog.New(slog.DiscardHandler))
+	must(t, err)
+	defer func() { must(t, h.Close()) }()
+	w := newWeb(t, &fakeBus{}, h)
+	for range 500 {
+		w.hear("public/x", strings.Repeat("x", 60_000)) // 30 MB are more than sockets hold
+	}
+	ended := make(chan struct{})
+	handler := w.handler()
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		handler.ServeHTTP(rw, r)
+	}))
+	defer s.Close()
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	must(t, err)
+	defer c.Close()
+	time.Sleep(500 * time.Millisecond) // for the history to have it
+	_, err = io.WriteString(c, "GET /api/download?tab=public&form=json&from="+string(encode(time.Now().Add(-time.Hour).UnixMilli()))+
+		"&to="+string(encode(time.Now().Add(time.Minute).UnixMilli()))+" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+	must(t, err)
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the download waits for ever")
+	}
+}
