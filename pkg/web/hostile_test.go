@@ -1,18 +1,23 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/door"
 	"github.com/weir-sensor/weir/pkg/history"
 )
 
@@ -81,5 +86,55 @@ func TestStalledDownload(t *testing.T) {
 	case <-ended:
 	case <-time.After(10 * time.Second):
 		t.Error("the download waits for ever")
+	}
+}
+
+// Strangers' connections make room for each other, not open pages for them.
+func TestCrowd(t *testing.T) {
+	cfg := testConfig
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	cfg.Listen = l.Addr().String()
+	must(t, l.Close())
+	w, err := New(cfg, &fakeBus{}, nil, nil, nil, slog.New(slog.DiscardHandler))
+	must(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- w.Run(ctx, func() { close(ready) }) }()
+	defer func() { stop(); must(t, <-ended) }()
+	<-ready
+	page, _, err := websocket.Dial(t.Context(), "ws://"+cfg.Listen+"/api/live", nil)
+	must(t, err)
+	defer func() { _ = page.CloseNow() }()
+	page.SetReadLimit(1 << 20)
+	var crowd []net.Conn
+	for range door.Default.Waiting + 50 {
+		c, err := net.Dial("tcp", cfg.Listen)
+		must(t, err)
+		defer c.Close()
+		crowd = append(crowd, c)
+	}
+	_ = crowd[0].SetReadDeadline(time.Now().Add(time.Second)) // before a header is due
+	if _, err := crowd[0].Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the oldest stranger is still there: %v", err)
+	}
+	r, err := http.Get("http://" + cfg.Listen + "/api/session")
+	must(t, err)
+	if r.Body.Close(); r.StatusCode != http.StatusOK {
+		t.Error(r.Status)
+	}
+	w.hear(root+"/metrics/cpu", `{"cpu_usage": 5}`)
+	(&browser{t, page}).next("event")
+}
+
+func TestPagesOfOneAreBounded(t *testing.T) {
+	var h hub
+	for range maxOfOne {
+		if !h.add(&viewer{name: "mallory"}) {
+			t.Fatal("refused early")
+		}
+	}
+	if h.add(&viewer{name: "mallory"}) || !h.add(&viewer{name: "alice"}) || !h.add(&viewer{}) {
+		t.Error("who is let in?")
 	}
 }

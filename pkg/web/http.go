@@ -68,6 +68,7 @@ func (w *Web) signedIn(next http.HandlerFunc) http.HandlerFunc {
 			refuse(rw, http.StatusUnauthorized, "sign in")
 			return
 		}
+		admit(r)
 		next(rw, r)
 	}
 }

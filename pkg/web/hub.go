@@ -14,6 +14,7 @@ type hub struct {
 // viewer is one open page. wake is 1 deep.
 type viewer struct {
 	wake chan struct{}
+	name string // of whoever has signed in
 
 	mu      sync.Mutex
 	root    string // what it shows
@@ -25,6 +26,7 @@ type viewer struct {
 
 const (
 	maxViewers    = 512
+	maxOfOne      = 64 // pages of one user, so that nobody takes all
 	maxQueue      = 512
 	maxQueueBytes = 1 << 20
 )
@@ -32,7 +34,13 @@ const (
 func (h *hub) add(v *viewer) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.viewers) >= maxViewers {
+	own := 0
+	for other := range h.viewers {
+		if v.name != "" && other.name == v.name {
+			own++
+		}
+	}
+	if len(h.viewers) >= maxViewers || own >= maxOfOne {
 		return false
 	}
 	if h.viewers == nil {

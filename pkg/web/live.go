@@ -19,7 +19,8 @@ const (
 
 // live is a browser's connection: what is known first, then what happens. The browser says which server it shows.
 func (w *Web) live(rw http.ResponseWriter, r *http.Request) {
-	v := &viewer{wake: make(chan struct{}, 1)}
+	who, _ := w.who(r) // signedIn has asked
+	v := &viewer{wake: make(chan struct{}, 1), name: who.Name}
 	if !w.hub.add(v) {
 		refuse(rw, http.StatusServiceUnavailable, "too many pages are open")
 		return

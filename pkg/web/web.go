@@ -4,6 +4,7 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/console"
+	"github.com/weir-sensor/weir/pkg/door"
 	"github.com/weir-sensor/weir/pkg/history"
 	"github.com/weir-sensor/weir/pkg/web/signin"
 	"github.com/weir-sensor/weir/pkg/wire"
@@ -99,10 +101,11 @@ func (w *Web) Run(ctx context.Context, ready func()) error {
 	s := &http.Server{
 		Handler: w.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: withConn,
 		ErrorLog:    slog.NewLogLogger(w.log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- w.serve(s, l) }()
+	go func() { failed <- w.serve(s, w.door().Guard(l)) }()
 	w.log.Info("the page is served", "url", w.url(l.Addr()))
 	ready()
 	ticker := time.NewTicker(tickEvery)
@@ -130,6 +133,34 @@ func (w *Web) serve(s *http.Server, l net.Listener) error {
 		return s.ServeTLS(l, w.cfg.TLSCert, w.cfg.TLSKey)
 	}
 	return s.Serve(l)
+}
+
+// door has strangers make room for each other. Browsers come by the name of who sits before them, so nobody is banned for what he asks;
+// behind a proxy all come from there.
+func (w *Web) door() *door.Door {
+	limits := door.Default
+	limits.Strikes = 0
+	if w.cfg.Proxy {
+		limits.PerSource = 0
+	}
+	return door.New(limits, func(text string, args ...any) { w.complaints.Warn(time.Now(), "the page: "+text, args...) })
+}
+
+// connKey is for a request's connection.
+type connKey struct{}
+
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// admit says at the door that a request's sender is known.
+func admit(r *http.Request) {
+	if c, ok := r.Context().Value(connKey{}).(*door.Conn); ok {
+		c.Admit()
+	}
 }
 
 func (w *Web) url(a net.Addr) string {

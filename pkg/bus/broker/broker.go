@@ -62,7 +62,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 
 // guarded puts a listener's connections behind the door, and TLS.
 func guarded(l net.Listener, g *guard) net.Listener {
-	return secure(stallListener{doorListener{l, g.door}, g.warn}, g.members)
+	return secure(stallListener{g.door.Guard(l), g.warn}, g.members)
 }
 
 func capabilities() *mochi.Capabilities {

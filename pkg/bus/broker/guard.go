@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/weir-sensor/weir/pkg/access"
+	"github.com/weir-sensor/weir/pkg/door"
 )
 
 // guard is the broker's policy, as a hook. Without members it lets everybody in, since the broker is for loopback.
@@ -19,7 +21,7 @@ type guard struct {
 	mochi.HookBase
 	server  *mochi.Server
 	members *members // nil for everybody
-	door    *door
+	door    *door.Door
 	log     *slog.Logger
 
 	mu     sync.Mutex
@@ -28,9 +30,12 @@ type guard struct {
 	warned time.Time           // one line a minute, whoever misbehaves
 }
 
+// strangers are treated otherwise in tests.
+var strangers = door.Default
+
 func newGuard(server *mochi.Server, who *members, log *slog.Logger) *guard {
 	g := &guard{server: server, members: who, log: log, pace: map[any]*pace{}, kept: map[string]struct{}{}}
-	g.door = newDoor(g.warn)
+	g.door = door.New(strangers, g.warn)
 	return g
 }
 
@@ -69,6 +74,17 @@ func (g *guard) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool 
 	}
 	admit(cl.Net.Conn)
 	return true
+}
+
+// admit says at the door that a client was let in.
+func admit(conn net.Conn) {
+	conn = underTLS(conn)
+	if s, ok := conn.(*stallConn); ok {
+		conn = s.Conn
+	}
+	if c, ok := conn.(*door.Conn); ok {
+		c.Admit()
+	}
 }
 
 // connections are those of an identity that are open.

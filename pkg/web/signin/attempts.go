@@ -51,11 +51,17 @@ func (a *attempts) wait(now time.Time, user, source string) time.Duration {
 		until = f.until
 	}
 	if f := a.by["as "+user]; f != nil && f.until.After(until) {
-		if _, known := a.trusted[user+" "+source]; !known {
+		if !a.knows(user, source) {
 			until = f.until
 		}
 	}
 	return max(0, until.Sub(now))
+}
+
+// knows tells whether a user has signed in at a source before.
+func (a *attempts) knows(user, source string) bool {
+	_, known := a.trusted[user+" "+source]
+	return known
 }
 
 // try counts an attempt as a failure before it is known: many at once are to count, too.

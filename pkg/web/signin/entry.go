@@ -72,6 +72,10 @@ func (g *Gate) knows(w http.ResponseWriter, r *http.Request, name, password, sou
 		g.attempts.try(now, name, source)
 	}
 	u, known := g.users[name]
+	slots := g.slots
+	if g.attempts.knows(name, source) {
+		slots = g.reserved
+	}
 	g.mu.Unlock()
 	if wait > 0 {
 		seconds := int(math.Ceil(wait.Seconds()))
@@ -79,7 +83,7 @@ func (g *Gate) knows(w http.ResponseWriter, r *http.Request, name, password, sou
 		refuse(w, http.StatusTooManyRequests, "too many attempts: wait %d s", seconds)
 		return User{}, false, false
 	}
-	right, ok := g.passwordIs(r, u, known, password)
+	right, ok := g.passwordIs(r, slots, u, known, password)
 	if !ok {
 		g.mu.Lock()
 		g.attempts.forgive(name, source)
@@ -104,12 +108,12 @@ func (g *Gate) addressOf(r *http.Request) string {
 }
 
 // passwordIs takes as long for users that there aren't; ok is false if there was no room to look.
-func (g *Gate) passwordIs(r *http.Request, u User, known bool, password string) (right, ok bool) {
+func (g *Gate) passwordIs(r *http.Request, slots chan struct{}, u User, known bool, password string) (right, ok bool) {
 	late := time.NewTimer(hashWait)
 	defer late.Stop()
 	select {
-	case g.slots <- struct{}{}:
-		defer func() { <-g.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-late.C:
 		return false, false
 	case <-r.Context().Done():

@@ -35,6 +35,7 @@ type Gate struct {
 	log        *slog.Logger
 	complaints console.Complaints
 	slots      chan struct{} // for argon2, which takes memory
+	reserved   chan struct{} // one for sources where the user has signed in before: a crowd of guessers must not keep them out
 	decoy      hash          // for users that there aren't: they are to cost the same
 
 	mu       sync.Mutex
@@ -60,6 +61,7 @@ const (
 func New(users []User, opts Options, log *slog.Logger) (*Gate, error) {
 	g := &Gate{
 		opts: opts, log: log, complaints: console.Complaints{Log: log, Every: warnEvery}, slots: make(chan struct{}, maxHashing),
+		reserved: make(chan struct{}, 1),
 		decoy:    hash{memoryKiB, passes, lanes, make([]byte, saltBytes), make([]byte, keyBytes)},
 		sessions: sessions{}, steps: map[string]uint64{},
 	}

@@ -376,3 +376,22 @@ func TestGuessesAtOnce(t *testing.T) {
 		t.Errorf("from elsewhere: %d", code)
 	}
 }
+
+// A crowd of guessers, each from elsewhere, doesn't keep out who has signed in before.
+func TestCrowdOfGuessers(t *testing.T) {
+	g, err := New([]User{user("alice", Operator, "")}, Options{}, slog.New(slog.DiscardHandler))
+	must(t, err)
+	alice := &visitor{t: t, g: g, from: "198.51.100.9"}
+	if code, _ := alice.do("POST", signIn("alice", password, "")); code != http.StatusOK {
+		t.Fatal(code)
+	}
+	for range maxHashing { // they take all of the time that there is
+		g.slots <- struct{}{}
+	}
+	if code, _ := alice.do("POST", signIn("alice", password, "")); code != http.StatusOK {
+		t.Errorf("she has to wait with them: %d", code)
+	}
+	if code, _ := (&visitor{t: t, g: g, from: "198.51.100.10"}).do("POST", signIn("alice", password, "")); code != http.StatusServiceUnavailable {
+		t.Errorf("from elsewhere: %d", code)
+	}
+}

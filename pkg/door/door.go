@@ -1,4 +1,6 @@
-package broker
+// Package door turns away who connects too often, too much at a time or again and again without being let in, before anything is spent on
+// him, and has strangers make room for each other.
+package door
 
 import (
 	"container/list"
@@ -11,13 +13,26 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// What one source may do at the door: an IPv4 address, or the /64 that a host may choose its addresses from. Loopback is exempt: this
-// host's own components come from there.
+// Limits are what strangers may do. A source is an IPv4 address, or the /64 that a host may choose its addresses from. Loopback is no
+// source: this host's own components come from there.
+type Limits struct {
+	PerSource int        // connections; a site's components may share an address; 0 for any number, and any pace
+	Rate      rate.Limit // connections per second of a source
+	Burst     int        // connections of a source at once
+	Strikes   int        // connections that said something and weren't let in, within a minute, until a source is banned; 0 for no bans
+
+	// Waiting bounds the connections that nobody has let in yet. The oldest makes room for the newest: a client that means it is through in a
+	// moment, and a flood of those that don't must not keep it out.
+	Waiting int
+
+	// Source tells where a connection is from, and whether that counts; nil for what is said above.
+	Source func(net.Addr) (netip.Prefix, bool)
+}
+
+// Default is for clients that are programs.
+var Default = Limits{PerSource: 512, Rate: 20, Burst: 200, Strikes: 20, Waiting: 1000}
+
 const (
-	maxPerSource   = 512 // connections; a site's components may share an address
-	connectRate    = 20  // connections per second
-	connectBurst   = 200
-	strikes        = 20 // connections that said something and weren't let in, within strikesForget, until a ban
 	strikesForget  = time.Minute
 	firstBan       = time.Minute
 	longestBan     = time.Hour
@@ -25,17 +40,14 @@ const (
 	sourceForgiven = 2 * longestBan
 )
 
-// maxWaiting bounds the connections that have yet to say who they are. The oldest makes room for the newest: a client that means it
-// is through in a moment, and a flood of those that don't must not keep it out.
-const maxWaiting = 1000
-
-// door turns away sources that flap, guess, or hold too many connections, before TLS costs anything.
-type door struct {
-	warn func(text string, args ...any)
+// Door is one for several listeners.
+type Door struct {
+	limits Limits
+	warn   func(text string, args ...any)
 
 	mu      sync.Mutex
 	sources map[netip.Prefix]*source
-	waiting list.List // of *doorConn that nobody has let in yet, the oldest first
+	waiting list.List // of *Conn that nobody has let in yet, the oldest first
 }
 
 type source struct {
@@ -48,9 +60,16 @@ type source struct {
 	lastSeen time.Time
 }
 
-func newDoor(warn func(string, ...any)) *door {
-	return &door{warn: warn, sources: map[netip.Prefix]*source{}}
+// New returns a door that says by warn whom it turns away.
+func New(l Limits, warn func(string, ...any)) *Door {
+	if l.Source == nil {
+		l.Source = sourceOf
+	}
+	return &Door{limits: l, warn: warn, sources: map[netip.Prefix]*source{}}
 }
+
+// Guard puts it before a listener.
+func (d *Door) Guard(l net.Listener) net.Listener { return listener{l, d} }
 
 // sourceOf is false for loopback, and for what has no address.
 func sourceOf(a net.Addr) (netip.Prefix, bool) {
@@ -70,26 +89,23 @@ func sourceOf(a net.Addr) (netip.Prefix, bool) {
 	return p, err == nil
 }
 
-// elsewhere is for tests, which come from loopback.
-var elsewhere = sourceOf
-
 // enter tells whether a source may have one more connection.
-func (d *door) enter(now time.Time, from netip.Prefix) bool {
+func (d *Door) enter(now time.Time, from netip.Prefix) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sources[from]
 	if s == nil {
 		if len(d.sources) >= maxSources && !d.prune(now) {
-			return false // all of them are in, or banned
+			return false // all of them are in
 		}
-		s = &source{pace: rate.NewLimiter(connectRate, connectBurst)}
+		s = &source{pace: rate.NewLimiter(d.limits.Rate, d.limits.Burst)}
 		d.sources[from] = s
 	}
 	s.lastSeen = now
 	switch {
 	case now.Before(s.until):
 		return false
-	case s.open >= maxPerSource:
+	case s.open >= d.limits.PerSource:
 		d.warn("connections are refused: a source has too many", "source", from)
 		return false
 	case !s.pace.AllowN(now, 1):
@@ -103,18 +119,16 @@ func (d *door) enter(now time.Time, from netip.Prefix) bool {
 // looks is how many sources prune looks at: a map is walked from a random place each time, and a flood of sources must cost little.
 const looks = 64
 
-// prune forgets a source that has been quiet for long.
-func (d *door) prune(now time.Time) bool {
+// prune forgets a source without connections: one that has been quiet for long, or a banned one if need be, for who fills the table with
+// those must not keep others out.
+func (d *Door) prune(now time.Time) bool {
 	var oldest netip.Prefix
 	n := 0
 	for p, s := range d.sources {
 		if n++; n > looks {
 			break
 		}
-		if s.open > 0 || now.Before(s.until) {
-			continue
-		}
-		if !oldest.IsValid() || s.lastSeen.Before(d.sources[oldest].lastSeen) {
+		if s.open == 0 && (!oldest.IsValid() || s.before(now, d.sources[oldest])) {
 			oldest = p
 		}
 	}
@@ -122,14 +136,22 @@ func (d *door) prune(now time.Time) bool {
 	return oldest.IsValid()
 }
 
+// before tells which of two is to be forgotten first.
+func (s *source) before(now time.Time, other *source) bool {
+	if banned := now.Before(s.until); banned != now.Before(other.until) {
+		return !banned
+	}
+	return s.lastSeen.Before(other.lastSeen)
+}
+
 // leave notes the end of a connection; struck is whether it asked for something and wasn't let in.
-func (d *door) leave(now time.Time, from netip.Prefix, struck bool) {
+func (d *Door) leave(now time.Time, from netip.Prefix, struck bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.sources[from]
 	s.open--
 	s.lastSeen = now
-	if !struck {
+	if !struck || d.limits.Strikes == 0 {
 		return
 	}
 	if now.Sub(s.struck) > strikesForget {
@@ -139,7 +161,7 @@ func (d *door) leave(now time.Time, from netip.Prefix, struck bool) {
 		s.bans = 0
 	}
 	s.strikes, s.struck = s.strikes+1, now
-	if s.strikes < strikes {
+	if s.strikes < d.limits.Strikes {
 		return
 	}
 	ban := min(firstBan<<min(s.bans, 10), longestBan)
@@ -147,35 +169,37 @@ func (d *door) leave(now time.Time, from netip.Prefix, struck bool) {
 	d.warn("a source is banned: whoever connects from there isn't let in", "source", from, "for", ban)
 }
 
-// doorListener makes doorConns.
-type doorListener struct {
+// listener makes Conns.
+type listener struct {
 	net.Listener
-	door *door
+	door *Door
 }
 
-func (l doorListener) Accept() (net.Conn, error) {
+// Accept returns the next connection that may come in.
+func (l listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		from, counts := elsewhere(c.RemoteAddr())
+		from, counts := l.door.limits.Source(c.RemoteAddr())
+		counts = counts && l.door.limits.PerSource > 0
 		if counts && !l.door.enter(time.Now(), from) {
 			_ = c.Close()
 			continue
 		}
-		d := &doorConn{Conn: c, door: l.door, from: from, counts: counts}
+		d := &Conn{Conn: c, door: l.door, from: from, counts: counts}
 		l.door.wait(d)
 		return d, nil
 	}
 }
 
 // wait has a connection wait to be let in.
-func (d *door) wait(c *doorConn) {
+func (d *Door) wait(c *Conn) {
 	d.mu.Lock()
-	var gone *doorConn
-	if d.waiting.Len() >= maxWaiting {
-		gone = d.waiting.Remove(d.waiting.Front()).(*doorConn)
+	var gone *Conn
+	if d.waiting.Len() >= d.limits.Waiting {
+		gone = d.waiting.Remove(d.waiting.Front()).(*Conn)
 		gone.place = nil
 	}
 	c.place = d.waiting.PushBack(c)
@@ -188,7 +212,7 @@ func (d *door) wait(c *doorConn) {
 }
 
 // waitsNoMore is for a connection that was let in, or has gone.
-func (d *door) waitsNoMore(c *doorConn) {
+func (d *Door) waitsNoMore(c *Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c.place != nil {
@@ -197,9 +221,10 @@ func (d *door) waitsNoMore(c *doorConn) {
 	}
 }
 
-type doorConn struct {
+// Conn is a connection that came by the door.
+type Conn struct {
 	net.Conn
-	door     *door
+	door     *Door
 	from     netip.Prefix
 	counts   bool          // it isn't from this host
 	place    *list.Element // among those that wait; the door's lock guards it
@@ -209,7 +234,7 @@ type doorConn struct {
 	once     sync.Once
 }
 
-func (c *doorConn) Read(b []byte) (int, error) {
+func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 && !c.spoke.Load() {
 		c.spoke.Store(true)
@@ -217,7 +242,8 @@ func (c *doorConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (c *doorConn) Close() error {
+// Close ends it, and counts it if it wasn't let in.
+func (c *Conn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() {
 		c.door.waitsNoMore(c)
@@ -228,14 +254,8 @@ func (c *doorConn) Close() error {
 	return err
 }
 
-// admit says that a client was let in.
-func admit(conn net.Conn) {
-	conn = underTLS(conn)
-	if s, ok := conn.(*stallConn); ok {
-		conn = s.Conn
-	}
-	if d, ok := conn.(*doorConn); ok {
-		d.admitted.Store(true)
-		d.door.waitsNoMore(d)
-	}
+// Admit says that a client was let in.
+func (c *Conn) Admit() {
+	c.admitted.Store(true)
+	c.door.waitsNoMore(c)
 }
