@@ -50,6 +50,29 @@ func (l *link) leave() {
 	l.drop(ErrClosed)
 }
 
+// Try connects once and leaves again. An error says what to do.
+func Try(ctx context.Context, opts Options) error {
+	if err := opts.Validate(); err != nil {
+		return err
+	}
+	address, err := parseAddress(opts.Broker)
+	if err != nil {
+		return err
+	}
+	if address.User != nil && opts.Username == "" {
+		opts.Username = address.User.Username()
+		opts.Password, _ = address.User.Password()
+	}
+	address.User = nil
+	c := &Client{opts: opts, address: address}
+	l, err := c.dial(ctx, randomID())
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", address, err, explain(err))
+	}
+	l.leave()
+	return nil
+}
+
 // dial makes one attempt.
 func (c *Client) dial(ctx context.Context, clientID string) (*link, error) {
 	l := &link{lost: make(chan struct{}), gone: make(chan struct{})}

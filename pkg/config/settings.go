@@ -28,7 +28,8 @@ func (s *Setting) appliesTo(command string) bool {
 var (
 	atBroker   = []string{"up", "sensor", "monitor", "controller", "web", "ctl", "top"}
 	byItself   = []string{"sensor", "monitor", "controller", "web", "ctl"}
-	atDatapath = []string{"up", "sensor", "controller", "status", "top", "unload"}
+	atDatapath = []string{"up", "sensor", "controller", "status", "top", "unload", "doctor"}
+	examined   = slices.Concat(atBroker, []string{"doctor"})
 	embedded   = []string{"up", "broker"}
 	sensing    = []string{"up", "sensor"}
 	ranking    = []string{"up", "sensor", "top"}
@@ -48,7 +49,7 @@ var Settings = complete(withBudgets([]Setting{
 		Help: "network interface to protect, or several; empty for that of the default route"},
 	{Key: "bpffs", Commands: atDatapath, field: func(c *Config) any { return &c.BPFFS },
 		Help: "folder of the BPF filesystem, where the datapath is pinned"},
-	{Key: "management-ports", Type: List, Commands: limiting, field: func(c *Config) any { return &c.ManagementPorts }, check: checkPorts,
+	{Key: "management-ports", Type: List, Commands: slices.Concat(limiting, []string{"doctor"}), field: func(c *Config) any { return &c.ManagementPorts }, check: checkPorts,
 		Help: "TCP ports by which administrators come, 8 at most: what comes there may be challenged, but is never dropped"},
 
 	{Key: "org", Commands: atBroker, field: func(c *Config) any { return &c.Org },
@@ -58,24 +59,24 @@ var Settings = complete(withBudgets([]Setting{
 	{Key: "server", Commands: atBroker, field: func(c *Config) any { return &c.Server },
 		Help: "last level of the topics' prefix: the protected server's name"},
 
-	{Key: "broker", Commands: atBroker, field: func(c *Config) any { return &c.Broker.URL }, check: checkBroker,
+	{Key: "broker", Commands: examined, field: func(c *Config) any { return &c.Broker.URL }, check: checkBroker,
 		Help: "MQTT broker: tcp, tls, ws or wss://[user@]host[:port]"},
-	{Key: "username", Commands: atBroker, field: func(c *Config) any { return &c.Broker.Username },
+	{Key: "username", Commands: examined, field: func(c *Config) any { return &c.Broker.Username },
 		Help: "user's name at the broker"},
-	{Key: "password", Commands: atBroker, field: func(c *Config) any { return &c.Broker.Password }, Type: Secret,
+	{Key: "password", Commands: examined, field: func(c *Config) any { return &c.Broker.Password }, Type: Secret,
 		Help: "password at the broker; has no flag, since everybody can read command lines"},
-	{Key: "password-file", Commands: atBroker, field: func(c *Config) any { return &c.Broker.PasswordFile },
+	{Key: "password-file", Commands: examined, field: func(c *Config) any { return &c.Broker.PasswordFile },
 		Help: "file that holds the password at the broker"},
 	{Key: "client-id", Commands: byItself, field: func(c *Config) any { return &c.Broker.ClientID },
 		Help: "client's name at the broker, of one connection only; empty for a random one"},
 
-	{Key: "identity", Commands: slices.Concat(atBroker, []string{"broker"}), field: func(c *Config) any { return &c.Broker.Identity },
+	{Key: "identity", Commands: slices.Concat(examined, []string{"broker"}), field: func(c *Config) any { return &c.Broker.Identity },
 		Help: "directory that weir keys issue has made; weir up takes the directories broker, sensor, monitor, controller and web in it; read again on SIGHUP"},
-	{Key: "trust", Commands: slices.Concat(atBroker, []string{"broker"}), field: func(c *Config) any { return &c.Broker.Trust },
+	{Key: "trust", Commands: slices.Concat(examined, []string{"broker"}), field: func(c *Config) any { return &c.Broker.Trust },
 		Help: "trust file; empty for the one in the identity's directory; read again on SIGHUP"},
-	{Key: "allow-tls12", Commands: slices.Concat(atBroker, []string{"broker"}), field: func(c *Config) any { return &c.Broker.AllowTLS12 },
+	{Key: "allow-tls12", Commands: slices.Concat(examined, []string{"broker"}), field: func(c *Config) any { return &c.Broker.AllowTLS12 },
 		Help: "take TLS 1.2, too, from those that lack 1.3"},
-	{Key: "insecure-plaintext", Commands: atBroker, field: func(c *Config) any { return &c.Broker.InsecurePlaintext },
+	{Key: "insecure-plaintext", Commands: examined, field: func(c *Config) any { return &c.Broker.InsecurePlaintext },
 		Help: "talk to a broker beyond loopback without TLS: everybody on the way can read, change and send commands"},
 
 	{Key: "commands", Commands: atBroker, field: func(c *Config) any { return &c.Broker.Commands },

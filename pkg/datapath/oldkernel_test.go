@@ -25,3 +25,31 @@ func TestOldKernelLoads(t *testing.T) {
 	}
 	must(t, objs.Close())
 }
+
+// What is found out without attaching anything is what attaching then comes to.
+func TestOldKernelIsProbed(t *testing.T) {
+	h, _ := te.Pair(t)
+	bpffs := te.PinDir(t)
+	h.Do(t, func() {
+		can, err := Probe(bpffs, h.Interface)
+		must(t, err)
+		if can.Load != nil || can.Challenge != nil || can.Watch != nil || (can.OwnCookies == nil) != (haveAssign() == nil) {
+			t.Errorf("%+v", can)
+		}
+		if tier, err := Tier(bpffs, h.Interface); tier != "" || err != nil {
+			t.Errorf("%q, %v: nothing is attached yet", tier, err)
+		}
+		a, err := Attach(Options{Interface: h.Interface, BPFFS: bpffs, Sources: MinSources, Limit: DefaultLimit})
+		must(t, err)
+		defer func() { must(t, a.Close()) }()
+		if (a.NoChallenge == nil) != (can.Challenge == nil) || (a.NoOwnCookies == nil) != (can.OwnCookies == nil) || (a.NoWatch == nil) != (can.Watch == nil) ||
+			a.Replies != (can.Note == nil) {
+			t.Errorf("%+v, but %v, %v, %v, %v", can, a.NoChallenge, a.NoOwnCookies, a.NoWatch, a.Replies)
+		}
+		if tier, err := Tier(bpffs, h.Interface); tier != a.Tier || err != nil {
+			t.Errorf("%q, %v", tier, err)
+		}
+		_, err = UnloadAll(bpffs)
+		must(t, err)
+	})
+}
