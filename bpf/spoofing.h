@@ -72,14 +72,15 @@ static __always_inline bool verify_source(const struct weir_cpu *cpu, __u64 key)
 }
 
 /* What a verified source's SYN does while others are challenged: it passes within the source's own rate, and within what all
- * verified sources together may send, since their addresses can be spoofed like any others.
+ * verified sources together may send, since their addresses can be spoofed like any others. Half of the source's burst, and one
+ * at least, is kept for handshakes that it proves to be its own: whoever forges its SYNs has them challenged, and it still connects.
  */
 static __always_inline int charge_verified(const struct weir_cpu *cpu, struct weir_source *way, struct weir_spoofing *state,
 					   const struct weir_rate *rate, __u64 now_ns)
 {
 	__u64 backlog = gcra_backlog(way->bucket, cpu->now, cpu->interval, cpu->tolerance);
 
-	if (backlog > cpu->tolerance)
+	if (backlog + cpu->interval > cpu->tolerance / 2)
 		return WEIR_REASON_SOURCE_RATE;
 	if (!total_charge(&state->verified, rate, now_ns))
 		return WEIR_REASON_TOTAL_RATE;
