@@ -47,6 +47,20 @@ static __always_inline bool is_neighbourly(const struct ipv6hdr *ip, const void 
 	return false;
 }
 
+/* The same of a packet, whose class is ICMP. A global function: the verifier looks at it once. */
+__noinline int is_neighbours(struct xdp_md *ctx, const struct packet *p)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct icmp_header *icmp;
+	void *ip;
+
+	if (!p || !packet_ipv6(p) || p->proto != IPPROTO_ICMPV6)
+		return false;
+	ip = packet_ip(data, end, p, true);
+	icmp = packet_at(data, end, p->l4, sizeof(*icmp));
+	return ip && icmp && is_neighbourly(ip, end, icmp->type);
+}
+
 static __always_inline bool is_error(__u32 type, bool ipv6)
 {
 	if (ipv6)

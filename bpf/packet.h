@@ -15,7 +15,6 @@ struct packet {
 	__be16 port; /* TCP's destination */
 	struct fragment fragment;
 	bool ack;
-	bool discovery; /* ICMPv6 that finds neighbours: without it there is no IPv6 */
 };
 
 #define MAX_L4_OFFSET 0x7fff

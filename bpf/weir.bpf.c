@@ -35,10 +35,6 @@ static __always_inline bool is_charged(const struct weir_cpu *cpu, const struct 
 	return has_budget(cpu, class) || (p->fragment.first && has_budget(cpu, WEIR_CLASS_FRAGMENT));
 }
 
-/* Of RFC 4861; Linux doesn't export them. */
-#define ND_ROUTER_SOLICITATION 133
-#define ND_REDIRECT	       137
-
 /* Nobody is locked out: what comes to a management port is challenged at most. */
 static __always_inline struct outcome spare_management(struct outcome o, __be16 port)
 {
@@ -51,7 +47,6 @@ static __always_inline struct outcome spare_management(struct outcome o, __be16 
 static __always_inline struct outcome classify(struct cursor *c, struct packet *p)
 {
 	struct tcphdr *tcp;
-	__u8 *icmp;
 
 	if (p->fragment.later || (p->fragment.first && p->fragment.bytes < transport_bytes(p->proto)))
 		return pass(WEIR_CLASS_FRAGMENT, WEIR_REASON_NONE);
@@ -68,9 +63,6 @@ static __always_inline struct outcome classify(struct cursor *c, struct packet *
 	case IPPROTO_UDP:
 		return pass(WEIR_CLASS_UDP, WEIR_REASON_NONE);
 	case IPPROTO_ICMPV6:
-		icmp = c->pos;
-		p->discovery = (void *)(icmp + 1) <= c->end && *icmp >= ND_ROUTER_SOLICITATION && *icmp <= ND_REDIRECT;
-		return pass(WEIR_CLASS_ICMP, WEIR_REASON_NONE);
 	case IPPROTO_ICMP:
 		return pass(WEIR_CLASS_ICMP, WEIR_REASON_NONE);
 	}
@@ -116,13 +108,15 @@ static __always_inline struct outcome judge_class(struct xdp_md *ctx, struct wei
 }
 
 /* The block list acts whatever the mode. A host without its neighbours would be out of reach, so they are never blocked. */
-static __always_inline struct outcome block(struct outcome o, const struct packet *p)
+static __always_inline struct outcome block(struct xdp_md *ctx, struct outcome o, const struct packet *p)
 {
 	if (o.reason == WEIR_REASON_MALFORMED)
 		return o;
 	o.verdict = WEIR_VERDICT_DROP;
 	o.reason = WEIR_REASON_BLOCKED;
-	return p->discovery ? pass(o.class, WEIR_REASON_MANAGEMENT) : spare_management(o, p->port);
+	if (o.class == WEIR_CLASS_ICMP && is_neighbours(ctx, p))
+		return pass(o.class, WEIR_REASON_MANAGEMENT);
+	return spare_management(o, p->port);
 }
 
 /* Judges what is on a list. */
@@ -135,7 +129,7 @@ static __always_inline struct outcome judge_listed(struct xdp_md *ctx, struct we
 	if (o.reason == WEIR_REASON_MALFORMED)
 		return o;
 	if (listed == LISTED_BLOCKED)
-		return block(o, p);
+		return block(ctx, o, p);
 	if (listed == LISTED_ALLOWED)
 		return pass(o.class, WEIR_REASON_ALLOWED);
 	/* The kernel may have begun a handshake with it while it was within its ceiling. */

@@ -71,6 +71,7 @@ func TestManagementIsNeverBlocked(t *testing.T) {
 	must(t, writeBudgets(p.objs.Budgets, Budgets{ManagementPorts: DefaultManagementPorts}))
 	p.listed(held(ListBlock, "0.0.0.0/0", "::/0")...)
 	ssh := func(flags te.Flags) func(*te.Frame) { return l4(te.TCP{SrcPort: 1234, DstPort: 22, Flags: flags}) }
+	near := func(hops uint8) func(*te.Frame) { return func(f *te.Frame) { f.TTL = hops } }
 	spared := func(c Class) cell { return cell{c, VerdictPass, ReasonManagement} }
 	for name, row := range map[string]struct {
 		frame te.Frame
@@ -80,8 +81,11 @@ func TestManagementIsNeverBlocked(t *testing.T) {
 		"SSH's ACK":             {with(v4, ssh(te.ACK)), spared(ClassTCP)},
 		"SSH's RST":             {with(v4, ssh(te.RST)), spared(ClassRST)},
 		"SSH over IPv6":         {with(v6, ssh(te.SYN), tags(7)), spared(ClassSYN)},
-		"neighbour solicited":   {with(v6, l4(te.ICMP{Type: 135, Body: make([]byte, 20)})), spared(ClassICMP)},
-		"router's word":         {with(v6, l4(te.ICMP{Type: 134, Body: make([]byte, 12)})), spared(ClassICMP)},
+		"neighbour solicited":   {with(v6, near(255), l4(te.ICMP{Type: 135, Body: make([]byte, 20)})), spared(ClassICMP)},
+		"router's word":         {with(v6, near(255), l4(te.ICMP{Type: 134, Body: make([]byte, 12)})), spared(ClassICMP)},
+		"listeners asked for":   {from(with(v6, near(1), l4(te.ICMP{Type: 130, Body: make([]byte, 20)})), "fe80::1"), spared(ClassICMP)},
+		"neighbour from afar":   {with(v6, near(254), l4(te.ICMP{Type: 135, Body: make([]byte, 20)})), cell{ClassICMP, VerdictDrop, ReasonBlocked}},
+		"router from afar":      {with(v6, l4(te.ICMP{Type: 134, Body: make([]byte, 12)})), cell{ClassICMP, VerdictDrop, ReasonBlocked}},
 		"ping":                  {with(v6, l4(te.ICMP{Type: 128, Body: make([]byte, 4)})), cell{ClassICMP, VerdictDrop, ReasonBlocked}},
 		"UDP to the same port":  {with(v4, l4(te.UDP{SrcPort: 9, DstPort: 22})), cell{ClassUDP, VerdictDrop, ReasonBlocked}},
 		"another port":          {with(v4, tcp(te.SYN)), cell{ClassSYN, VerdictDrop, ReasonBlocked}},
