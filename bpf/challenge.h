@@ -189,7 +189,7 @@ static __always_inline int socket_state(struct xdp_md *ctx, const void *ip, cons
 	return state;
 }
 
-/* IP options, extension headers and fragments make a SYN that no client sends and no cookie answers. */
+/* IP options, extension headers, fragments, RST and FIN make a SYN that no client sends and no cookie answers. */
 static __noinline bool odd_for_us(struct xdp_md *ctx, const struct weir_cpu *cpu, void *ip, void *end, bool ipv6)
 {
 	struct bpf_sock_tuple t = {};
@@ -227,10 +227,8 @@ static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cp
 	asm volatile("" : "+r"(offset)); /* the one that was just bounded */
 	ip = data + offset;
 	tcp = plain_segment(ip, end, ipv6, &words);
-	if (!tcp)
+	if (!tcp || tcp->rst || tcp->fin)
 		return odd_for_us(ctx, cpu, ip, end, ipv6) ? ANSWER_NOBODY : ANSWER_NONE;
-	if (tcp->rst || tcp->fin)
-		return ANSWER_NONE;
 	l = listener_of(ctx, cpu, ip, tcp, end, ipv6);
 	if (!l)
 		return ANSWER_NONE;

@@ -15,6 +15,7 @@ struct packet {
 	__be16 port; /* TCP's destination */
 	struct fragment fragment;
 	bool ack;
+	bool flagless; /* a first fragment that ends before TCP's flags: it may be a SYN's */
 };
 
 #define MAX_L4_OFFSET 0x7fff

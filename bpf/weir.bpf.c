@@ -48,8 +48,15 @@ static __always_inline struct outcome classify(struct cursor *c, struct packet *
 {
 	struct tcphdr *tcp;
 
-	if (p->fragment.later || (p->fragment.first && p->fragment.bytes < transport_bytes(p->proto)))
+	if (p->fragment.later)
 		return pass(WEIR_CLASS_FRAGMENT, WEIR_REASON_NONE);
+	if (p->fragment.first && p->fragment.bytes < transport_bytes(p->proto)) {
+		tcp = c->pos;
+		p->flagless = p->proto == IPPROTO_TCP;
+		if (p->flagless && (void *)(&tcp->dest + 1) <= c->end)
+			p->port = tcp->dest;
+		return pass(WEIR_CLASS_FRAGMENT, WEIR_REASON_NONE);
+	}
 	switch (p->proto) {
 	case IPPROTO_TCP:
 		tcp = parse_tcp(c);
@@ -74,8 +81,16 @@ static __always_inline struct outcome judge_class(struct xdp_md *ctx, struct wei
 {
 	int reason;
 
-	if (o.class == WEIR_CLASS_SYN)
-		return spare_management(judge_syn(ctx, cpu, p), p->port);
+	if (o.class == WEIR_CLASS_SYN || p->flagless) {
+		struct outcome syn = spare_management(judge_syn(ctx, cpu, p), p->port);
+
+		if (o.class == WEIR_CLASS_SYN)
+			return syn;
+		if (syn.verdict != WEIR_VERDICT_PASS || syn.reason == WEIR_REASON_MANAGEMENT) {
+			syn.class = o.class;
+			return syn;
+		}
+	}
 	if (o.class == WEIR_CLASS_TCP && can_challenge && cpu->challenging && p->ack) {
 		reason = judge_ack(ctx, cpu, p->ip, p->ipv6, p->key);
 		if (reason == ACK_PROVEN)
