@@ -71,7 +71,8 @@ func (k *ListKeeper) Hold(lease time.Duration) error {
 	})
 }
 
-// Put adds entries, or replaces those of the same prefix, for their TTL. It wraps ErrTooMany.
+// Put adds entries, or replaces those of the same prefix, for their TTL: all or, if the lists don't take them, none. It wraps
+// ErrTooMany.
 func (k *ListKeeper) Put(entries ...ListEntry) error {
 	for _, e := range entries {
 		if err := e.validate(); err != nil {
@@ -93,7 +94,12 @@ func (k *ListKeeper) Put(entries ...ListEntry) error {
 				room[exempt]--
 			}
 			have[key] = e
-			if err := m.put(key, e); err != nil {
+		}
+		if err := k.settings.checkLengths(have); err != nil { // once noted it would spoil every table made from now on
+			return err
+		}
+		for _, e := range entries {
+			if err := m.put(listKeyOf(e), e); err != nil {
 				return err
 			}
 		}
@@ -136,7 +142,12 @@ func (k *ListKeeper) Entries() ([]ListEntry, error) {
 func (k *ListKeeper) change(f func(*listMaps, map[bpfWeirListKey]ListEntry) error, concerned ...ListEntry) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.open(func(m *listMaps) error {
+	return k.open(func(m *listMaps) (err error) {
+		defer func() {
+			if err != nil {
+				k.written = false // what was forgotten may still hide others
+			}
+		}()
 		have, ended, err := m.entries(monotonicNow())
 		if err != nil {
 			return err

@@ -250,3 +250,50 @@ func TestListsEndWithEveryProcessGone(t *testing.T) {
 	time.Sleep(500 * time.Millisecond)
 	s.expectReach(a, "the command's end", true, true)
 }
+
+// What the lists don't take changes nothing, now or later: not what they hold, nor what they take afterwards.
+func TestWhatTheListsDontTakeLeavesNoTrace(t *testing.T) {
+	b := newChallenged(t)
+	b.Bank.Do(t, func() {
+		k, err := NewListKeeper(b.opts.BPFFS, b.opts.Interface, ListSettings{Ceiling: 10})
+		must(t, err)
+		var all []ListEntry
+		length := func(n int) netip.Prefix { return netip.PrefixFrom(netip.MustParseAddr("2001:db8::"), n).Masked() }
+		for n := range maxLengths - 1 {
+			all = append(all, ListEntry{Prefix: length(128 - n), Kind: ListBlock, TTL: time.Hour})
+		}
+		must(t, k.Put(all...))
+		must(t, k.Hold(time.Hour))
+		have := func() int {
+			entries, err := k.Entries()
+			must(t, err)
+			return len(entries)
+		}
+		for _, n := range []int{2, 3} { // the second is one too many
+			e := []ListEntry{{Prefix: length(17), Kind: ListBlock, TTL: time.Hour}, {Prefix: length(18), Kind: ListBlock, TTL: time.Hour},
+				{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Kind: ListBlock, TTL: time.Hour}}[:n]
+			if err := k.Put(e...); !errors.Is(err, errLengths) {
+				t.Fatalf("%d entries: %v", n, err)
+			}
+			if n := have(); n != maxLengths-1 {
+				t.Errorf("%d entries, want those of before, %d", n, maxLengths-1)
+			}
+		}
+		// A keeper that begins anew, as when the controller is started again, and an administrator who logs in.
+		k, err = NewListKeeper(b.opts.BPFFS, b.opts.Interface, ListSettings{Ceiling: 10})
+		must(t, err)
+		must(t, k.Hold(time.Hour))
+		must(t, k.Put(entry(ListExempt, "2001:db8::7/128", time.Hour)))
+
+		var many []ListEntry
+		for i := range MaxExempt + 1 {
+			many = append(many, ListEntry{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)}), 32), Kind: ListExempt, TTL: time.Hour})
+		}
+		if err := k.Put(many...); !errors.Is(err, ErrTooMany) {
+			t.Errorf("%d exemptions: %v", len(many), err)
+		}
+		if n := have(); n != maxLengths {
+			t.Errorf("%d entries, want %d", n, maxLengths)
+		}
+	})
+}

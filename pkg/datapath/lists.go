@@ -80,6 +80,30 @@ func (s ListSettings) Validate() error {
 	if n := len(s.Block) + len(s.Allow); n > MaxConfigured {
 		return fmt.Errorf("%d list entries: give %d at most", n, MaxConfigured)
 	}
+	return s.checkLengths(nil)
+}
+
+// checkLengths returns errLengths if these entries don't fit into one table beside those of others, and room for a single address:
+// who is logged in must be exempt.
+func (s ListSettings) checkLengths(others map[bpfWeirListKey]ListEntry) error {
+	lengths := map[int]bool{128: true}
+	note := func(p netip.Prefix) {
+		if p.Addr().Is6() && p.Bits() > 0 {
+			lengths[p.Bits()] = true
+		}
+	}
+	for _, p := range s.Block {
+		note(p)
+	}
+	for _, p := range s.Allow {
+		note(p)
+	}
+	for _, e := range others {
+		note(e.Prefix)
+	}
+	if len(lengths) > maxLengths {
+		return errLengths
+	}
 	return nil
 }
 

@@ -55,7 +55,7 @@ func (r listRow) meta() uint32 {
 	return uint32(r.prefix.Bits())<<lengthShift | uint32(r.kind)<<listKindShift | r.end
 }
 
-var errLengths = fmt.Errorf("more than %d different IPv6 prefix lengths", maxLengths)
+var errLengths = fmt.Errorf("more than %d different IPv6 prefix lengths, /128 always among them: use fewer", maxLengths)
 
 // listTable is the content of an inner map of lists.
 type listTable struct {
