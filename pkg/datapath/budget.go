@@ -163,6 +163,25 @@ func writeBudgets(m *ebpf.Map, b Budgets) error {
 	return nil
 }
 
+// noteTracking renews what writeBudgets has found out of that: a challenge must spare the connections that netfilter redirects.
+func noteTracking(m *ebpf.Map) error {
+	var raw bpfWeirBudgets
+	if err := m.Lookup(only, &raw); err != nil {
+		return fmt.Errorf("read the budgets map: %w", err)
+	}
+	was := raw.Tracking
+	if raw.Tracking = 0; tracking() {
+		raw.Tracking = 1
+	}
+	if raw.Tracking == was {
+		return nil
+	}
+	if err := m.Put(only, raw); err != nil {
+		return fmt.Errorf("write the budgets map: %w", err)
+	}
+	return nil
+}
+
 // tracking tells whether netfilter tracks connections in the calling thread's network namespace.
 func tracking() bool {
 	n, err := readSysctl("/proc/sys/net/netfilter/nf_conntrack_count")

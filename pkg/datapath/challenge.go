@@ -82,7 +82,10 @@ func (s *Switch) Challenge(policy ChallengePolicy) error {
 		copy(raw.Mac[:], iface.HardwareAddr)
 		raw.accept()
 	})
-	return errors.Join(err, noChallenge)
+	if err = errors.Join(err, noChallenge); err != nil {
+		return err
+	}
+	return s.open(bpfMapBudgets, noteTracking)
 }
 
 // accept lets final ACKs open connections for as long as the datapath may challenge, and a while longer.
