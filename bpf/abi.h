@@ -240,7 +240,7 @@ struct weir_count {
 struct weir_cookies {
 	__u64 accepted; /* handed to a listener */
 	__u64 refused;	/* with a valid cookie, but the kernel took no request for the listener */
-	__u64 late;	/* dropped for want of a valid cookie after XDP had let them pass */
+	__u64 late;	/* dropped after XDP had let them pass: without a valid cookie, or one too many of its source */
 	__u64 reused;	/* met the socket of an earlier connection in TIME_WAIT, half open or forgotten by the client, which was ended */
 	__u64 kernel;	/* with a valid cookie of the kernel's own, which opens the connection */
 	__u64 reserved;

@@ -154,6 +154,27 @@ static __always_inline bool carries_more(const void *ip, const struct tcphdr *tc
 	return tcp->fin || length > sizeof(*tcp) + words * 4;
 }
 
+/* Tells whether a handshake that a cookie proves is one too many of its source. While SYNs are challenged XDP sees to that; whoever
+ * has gathered cookies and answers them afterwards is held to the same.
+ */
+static __noinline bool one_too_many(const struct weir_cpu *cpu, __u64 key, __be16 port)
+{
+	if (!cpu || cpu->challenging || !cpu->enforcing || (!at_cap(cpu, key) && verify_source(cpu, key)))
+		return false;
+	return !is_management(port);
+}
+
+static __always_inline __u64 segment_key(const void *ip, bool ipv6)
+{
+	const __u32 *a = ((const struct ipv6hdr *)ip)->saddr.s6_addr32;
+	__u64 key;
+
+	if (!ipv6)
+		return ipv4_key(((const struct iphdr *)ip)->saddr);
+	key = (__u64)a[1] << 32 | a[0];
+	return key ? key : UNSPECIFIED_PREFIX;
+}
+
 /* Judges a segment by the socket that it is for, which the caller releases. */
 static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cpu *cpu, struct bpf_sock *sk, __u32 offset,
 					   bool ipv6, __u32 *rcv_nxt)
@@ -201,6 +222,10 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	if (options < 0) {
 		if (!cpu->challenging || recent(h, tuple, h->proven, cpu->jiffy) || skb_redirected(skb, ip, end, ipv6))
 			return ARRIVAL_PASS; /* what XDP saw was a cookie of the kernel's own */
+		cpu->cookies.late++;
+		return ARRIVAL_DROP;
+	}
+	if (one_too_many(cpu, segment_key(ip, ipv6), tcp->dest)) {
 		cpu->cookies.late++;
 		return ARRIVAL_DROP;
 	}

@@ -95,7 +95,7 @@ type ChallengePolicy struct {
 type Cookies struct {
 	Accepted uint64 // handed to a listener
 	Refused  uint64 // with a valid cookie, but the kernel took no request for the listener
-	Late     uint64 // dropped in tc, for want of a valid cookie, after XDP had let them pass
+	Late     uint64 // dropped in tc after XDP had let them pass: without a valid cookie, or one too many of its source
 	Kernel   uint64 // with a valid cookie of the kernel's own
 	Reused   uint64 // met the socket of an earlier connection in TIME_WAIT, half open or forgotten by the client, which was ended
 }
