@@ -220,8 +220,10 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	if (recent(h, tuple, h->opened, cpu->jiffy))
 		return ARRIVAL_PASS; /* TCP will have made the socket when this comes to it */
 	if (options < 0) {
-		if (!cpu->challenging || recent(h, tuple, h->proven, cpu->jiffy) || skb_redirected(skb, ip, end, ipv6))
-			return ARRIVAL_PASS; /* what XDP saw was a cookie of the kernel's own */
+		/* What XDP saw was a cookie of the kernel's own; on another CPU if the kernel steers packets (RPS). */
+		if (!cpu->challenging || recent(h, tuple, h->proven, cpu->jiffy) || kernel_cookie(ip, end, ipv6) ||
+		    skb_redirected(skb, ip, end, ipv6))
+			return ARRIVAL_PASS;
 		cpu->cookies.late++;
 		return ARRIVAL_DROP;
 	}
