@@ -19,7 +19,7 @@ type Call struct {
 // The calls that Faults sees: those by which a program takes something from the kernel. None may be of those that Go makes
 // by RawSyscall, as socket(2): its scheduler would wait for the call, and so the call's answer for the scheduler.
 var faultable = []uint32{
-	unix.SYS_BPF, unix.SYS_FLOCK, unix.SYS_MKDIRAT, unix.SYS_OPENAT, unix.SYS_RENAMEAT, unix.SYS_STATFS,
+	unix.SYS_BPF, unix.SYS_FLOCK, unix.SYS_MKDIRAT, unix.SYS_OPENAT, unix.SYS_RENAMEAT, unix.SYS_SENDTO, unix.SYS_STATFS,
 }
 
 // Faults runs fn on a thread of its own, in the host, and lets fail decide which of its calls don't reach the kernel and
