@@ -174,7 +174,7 @@ static __always_inline __u64 write_ipv6(struct ipv6hdr *ip, __u32 words)
 }
 
 /* The state of the socket that a segment is for, 0 if there is none. */
-static __always_inline int socket_state(struct xdp_md *ctx, const void *ip, const struct tcphdr *tcp, bool ipv6)
+static __always_inline int socket_state(struct hook_ctx *ctx, const void *ip, const struct tcphdr *tcp, bool ipv6)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *sk;
@@ -190,7 +190,7 @@ static __always_inline int socket_state(struct xdp_md *ctx, const void *ip, cons
 }
 
 /* IP options, extension headers, fragments, RST and FIN make a SYN that no client sends and no cookie answers. */
-static __noinline bool odd_for_us(struct xdp_md *ctx, const struct weir_cpu *cpu, void *ip, void *end, bool ipv6)
+static __noinline bool odd_for_us(struct hook_ctx *ctx, const struct weir_cpu *cpu, void *ip, void *end, bool ipv6)
 {
 	struct bpf_sock_tuple t = {};
 
@@ -208,7 +208,7 @@ enum answer {
 };
 
 /* Answers a SYN whose IP header is at an offset, if there is a listener for it. */
-static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset, bool ipv6, __u64 key)
+static __always_inline enum answer answer_syn(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offset, bool ipv6, __u64 key)
 {
 	void *ip, *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 words, options, longest, headers = ipv6 ? 60 : 40;
@@ -269,7 +269,7 @@ static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cp
 	if (excess > size - MIN_FRAME)
 		excess = size - MIN_FRAME;
 	if (excess > 0)
-		bpf_xdp_adjust_tail(ctx, -(int)excess); /* or the rest stays as padding, which does no harm */
+		cut_tail(ctx, excess); /* or the rest stays as padding, which does no harm */
 	return ANSWER_SENT;
 }
 
@@ -278,7 +278,7 @@ static __always_inline enum answer answer_syn(struct xdp_md *ctx, struct weir_cp
 /* Answers a SYN if something speaks for it. Returns an enum answer above an enum weir_reason. A global function: the verifier looks
  * at it once, not once for each way that leads to it.
  */
-__noinline int challenge_syn(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
+__noinline int challenge_syn(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
 	enum answer answer;
 
@@ -305,7 +305,7 @@ static __always_inline bool is_redirected(void *ctx, bool skb, void *ip, void *e
 }
 
 /* In a function of its own: its room on the stack is needed once. */
-static __noinline bool xdp_redirected(struct xdp_md *ctx, void *ip, void *end, bool ipv6)
+static __noinline bool xdp_redirected(struct hook_ctx *ctx, void *ip, void *end, bool ipv6)
 {
 	return is_redirected(ctx, false, ip, end, ipv6);
 }
@@ -326,7 +326,7 @@ static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const st
  * nothing here, or ends one handshake too many of its source; ACK_PROVEN if it ends one, or comes with what does; ACK_ODD if it
  * is none of those that can, for IP options or the like; else WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
  */
-__noinline int judge_ack(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
+__noinline int judge_ack(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	void *ip = data + offset;

@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "abi.h"
+#include "hook.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

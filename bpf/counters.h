@@ -31,7 +31,7 @@ struct outcome {
 	enum weir_reason reason;
 };
 
-static __always_inline void count(struct weir_cpu *cpu, struct outcome o, __u32 bytes)
+static __always_inline void count(struct weir_cpu *cpu, struct outcome o, __u32 packets, __u32 bytes)
 {
 	__u32 reason = o.reason;
 	struct weir_count *n;
@@ -40,7 +40,7 @@ static __always_inline void count(struct weir_cpu *cpu, struct outcome o, __u32 
 	if (o.class >= WEIR_CLASS_LEN || o.verdict >= WEIR_VERDICT_LEN || reason >= WEIR_REASON_LEN)
 		return;
 	n = &cpu->counts[o.class][o.verdict][reason];
-	n->packets++;
+	n->packets += packets;
 	n->bytes += bytes;
 }
 

@@ -48,7 +48,7 @@ static __always_inline bool is_neighbourly(const struct ipv6hdr *ip, const void 
 }
 
 /* The same of a packet, whose class is ICMP. A global function: the verifier looks at it once. */
-__noinline int is_neighbours(struct xdp_md *ctx, const struct packet *p)
+__noinline int is_neighbours(struct hook_ctx *ctx, const struct packet *p)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct icmp_header *icmp;
@@ -98,7 +98,7 @@ static __always_inline __u32 quoted_l4(void *data, void *end, __u32 at, bool ipv
 }
 
 /* Tells whether an error is about a packet that this host has sent, f to be filled. */
-static __noinline bool quotes_ours(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 at, bool ipv6, struct flow *f)
+static __noinline bool quotes_ours(struct hook_ctx *ctx, const struct weir_cpu *cpu, __u32 at, bool ipv6, struct flow *f)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 proto, l4, *ports;
@@ -129,7 +129,7 @@ static __noinline bool quotes_ours(struct xdp_md *ctx, const struct weir_cpu *cp
 	return false;
 }
 
-__noinline int icmp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct packet *p)
+__noinline int icmp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct flow f = { .kind = FLOW_ECHO };

@@ -101,7 +101,7 @@ static __always_inline void segment_tuple(const void *ip, const struct tcphdr *t
 /* A router must not answer for the hosts behind it, whatever listens here on any address. Without forwarding the kernel
  * doesn't say what is local; then the frame's MAC address has to do.
  */
-static __always_inline bool is_local(struct xdp_md *ctx, const void *source, const void *destination, bool ipv6)
+static __always_inline bool is_local(struct hook_ctx *ctx, const void *source, const void *destination, bool ipv6)
 {
 	struct bpf_fib_lookup fib = { .l4_protocol = IPPROTO_TCP, .ifindex = ctx->ingress_ifindex };
 	long ret;
@@ -128,7 +128,7 @@ static __always_inline struct bpf_sock *find_socket(void *ctx, struct bpf_sock_t
 }
 
 /* In a scope of its own: together with is_local's the stack would not do. */
-static __always_inline struct bpf_sock *find_listener(struct xdp_md *ctx, const void *ip, const struct tcphdr *tcp, bool ipv6)
+static __always_inline struct bpf_sock *find_listener(struct hook_ctx *ctx, const void *ip, const struct tcphdr *tcp, bool ipv6)
 {
 	struct bpf_sock_tuple tuple = {};
 
@@ -168,7 +168,7 @@ static __always_inline __u16 first_window(struct bpf_sock *listener)
 	return room < FIRST_WINDOW ? room : FIRST_WINDOW;
 }
 
-static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *end, bool ipv6, struct listener *l)
+static __noinline enum taker ask_listener(struct hook_ctx *ctx, void *ip, void *end, bool ipv6, struct listener *l)
 {
 	const struct ipv4_segment *v4 = ip;
 	const struct ipv6_segment *v6 = ip;
@@ -193,7 +193,7 @@ static __noinline enum taker ask_listener(struct xdp_md *ctx, void *ip, void *en
 }
 
 /* What is known of the listener that a segment is for, or NULL. */
-static __always_inline struct listener *listener_of(struct xdp_md *ctx, const struct weir_cpu *cpu, void *ip, const struct tcphdr *tcp,
+static __always_inline struct listener *listener_of(struct hook_ctx *ctx, const struct weir_cpu *cpu, void *ip, const struct tcphdr *tcp,
 						    void *end, bool ipv6)
 {
 	const struct ipv4_segment *v4 = ip;

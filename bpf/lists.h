@@ -245,7 +245,7 @@ static __always_inline bool near_listed(const struct weir_list_clock *l, __u64 k
 /* What the lists say of the source of the packet whose IP header is at an offset: enum listed, and above LISTED_BITS the
  * bucket of its ceiling. A global function: the verifier looks at it once.
  */
-__noinline int look_up_source(struct xdp_md *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
+__noinline int look_up_source(struct hook_ctx *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct list_search s = {};

@@ -21,7 +21,7 @@ struct {
 	__type(value, struct local);
 } locals SEC(".maps");
 
-static __always_inline bool to_this_host(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct bpf_sock_tuple *t, bool ipv6)
+static __always_inline bool to_this_host(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct bpf_sock_tuple *t, bool ipv6)
 {
 	__u64 address[2] = {};
 	struct local *l;

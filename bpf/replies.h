@@ -83,7 +83,7 @@ static __always_inline void spare_rest(const struct weir_cpu *cpu, const void *i
 	note(cpu, &f, ipv6, FLOW_OWN);
 }
 
-__noinline int fragment_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct packet *p)
+__noinline int fragment_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct flow f;
@@ -117,7 +117,7 @@ static __always_inline void flow_tuple(const struct flow *f, bool ipv6, struct b
 	t->ipv4.dport = f->ports >> 16;
 }
 
-static __noinline bool flow_has_connection(struct xdp_md *ctx, const struct flow *f, bool ipv6)
+static __noinline bool flow_has_connection(struct hook_ctx *ctx, const struct flow *f, bool ipv6)
 {
 	struct bpf_sock_tuple t = {};
 
@@ -126,7 +126,7 @@ static __noinline bool flow_has_connection(struct xdp_md *ctx, const struct flow
 }
 
 /* A socket that is connected to one peer has chosen it. */
-static __noinline bool is_connected(struct xdp_md *ctx, const struct flow *f, bool ipv6)
+static __noinline bool is_connected(struct hook_ctx *ctx, const struct flow *f, bool ipv6)
 {
 	struct bpf_sock_tuple t = {};
 	struct bpf_sock *sk;
@@ -144,7 +144,7 @@ static __noinline bool is_connected(struct xdp_md *ctx, const struct flow *f, bo
 	return connected;
 }
 
-__noinline int udp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct packet *p)
+__noinline int udp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct flow f = { .kind = FLOW_UDP };
@@ -186,7 +186,7 @@ __noinline int udp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const 
 }
 
 /* A TCP packet's tuple. Returns false if it isn't for this host. */
-static __always_inline bool tcp_tuple(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct packet *p, bool ipv6,
+static __always_inline bool tcp_tuple(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p, bool ipv6,
 				      struct bpf_sock_tuple *t)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -207,7 +207,7 @@ static __always_inline bool tcp_tuple(struct xdp_md *ctx, const struct weir_cpu 
 }
 
 /* Judges an ACK that no cookie can come by: an enum weir_reason to drop it for if it belongs to nothing here. */
-__noinline int judge_odd_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct packet *p)
+__noinline int judge_odd_ack(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
 {
 	struct bpf_sock_tuple t = {};
 	__u32 ipv6;
@@ -218,7 +218,7 @@ __noinline int judge_odd_ack(struct xdp_md *ctx, const struct weir_cpu *cpu, con
 	return !tcp_tuple(ctx, cpu, p, ipv6, &t) || has_connection(ctx, &t, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 }
 
-__noinline int tcp_budget(struct xdp_md *ctx, const struct weir_cpu *cpu, const struct packet *p, __u32 class)
+__noinline int tcp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p, __u32 class)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct bpf_sock_tuple t = {};

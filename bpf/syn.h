@@ -67,7 +67,7 @@ static __always_inline struct outcome limit_syn(const struct weir_cpu *cpu, __u6
 	return o;
 }
 
-static __always_inline struct outcome judge_syn(struct xdp_md *ctx, struct weir_cpu *cpu, const struct packet *p)
+static __always_inline struct outcome judge_syn(struct hook_ctx *ctx, struct weir_cpu *cpu, const struct packet *p)
 {
 	struct outcome o = pass(WEIR_CLASS_SYN, WEIR_REASON_NONE);
 	int code, reason;

@@ -76,7 +76,7 @@ static __always_inline struct outcome classify(struct cursor *c, struct packet *
 	return pass(WEIR_CLASS_OTHER, WEIR_REASON_NONE);
 }
 
-static __always_inline struct outcome judge_class(struct xdp_md *ctx, struct weir_cpu *cpu, struct outcome o,
+static __always_inline struct outcome judge_class(struct hook_ctx *ctx, struct weir_cpu *cpu, struct outcome o,
 						  const struct packet *p)
 {
 	int reason;
@@ -123,7 +123,7 @@ static __always_inline struct outcome judge_class(struct xdp_md *ctx, struct wei
 }
 
 /* The block list acts whatever the mode. A host without its neighbours would be out of reach, so they are never blocked. */
-static __always_inline struct outcome block(struct xdp_md *ctx, struct outcome o, const struct packet *p)
+static __always_inline struct outcome block(struct hook_ctx *ctx, struct outcome o, const struct packet *p)
 {
 	if (o.reason == WEIR_REASON_MALFORMED)
 		return o;
@@ -135,7 +135,7 @@ static __always_inline struct outcome block(struct xdp_md *ctx, struct outcome o
 }
 
 /* Judges what is on a list. */
-static __always_inline struct outcome judge_listed(struct xdp_md *ctx, struct weir_cpu *cpu, __u32 found, struct outcome o,
+static __always_inline struct outcome judge_listed(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 found, struct outcome o,
 						   const struct packet *p)
 {
 	enum listed listed = found & ((1 << LISTED_BITS) - 1);
@@ -163,7 +163,7 @@ static __always_inline struct outcome judge_listed(struct xdp_md *ctx, struct we
 /* Moves a packet's l4 behind the extension headers and returns the protocol. A global function: the verifier would go through
  * all that follows for each row of headers that there could be.
  */
-__noinline int skip_extensions(struct xdp_md *ctx, struct packet *p, __u32 next)
+__noinline int skip_extensions(struct hook_ctx *ctx, struct packet *p, __u32 next)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct cursor c = { .end = end };
@@ -180,7 +180,7 @@ __noinline int skip_extensions(struct xdp_md *ctx, struct packet *p, __u32 next)
 	return proto;
 }
 
-static __always_inline struct outcome judge(struct xdp_md *ctx, struct weir_cpu *cpu, struct cursor *c)
+static __always_inline struct outcome judge(struct hook_ctx *ctx, struct weir_cpu *cpu, struct cursor *c)
 {
 	void *frame = c->pos;
 	int ethertype = parse_ethernet(c);
@@ -220,7 +220,7 @@ static __always_inline struct outcome judge(struct xdp_md *ctx, struct weir_cpu 
 }
 
 /* The MTU bounds the MSS. A VLAN's or a route's may be smaller: then path MTU discovery has to find out. */
-static __always_inline void refresh_mtu(struct xdp_md *ctx, struct weir_cpu *cpu)
+static __always_inline void refresh_mtu(struct hook_ctx *ctx, struct weir_cpu *cpu)
 {
 	__u32 mtu = 0;
 
@@ -228,36 +228,23 @@ static __always_inline void refresh_mtu(struct xdp_md *ctx, struct weir_cpu *cpu
 		cpu->mtu = mtu;
 }
 
-static __always_inline int filter(struct xdp_md *ctx, __u32 bytes)
+static __always_inline int filter(struct hook_ctx *ctx, __u32 packets, __u32 bytes)
 {
 	struct cursor c = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
 	struct weir_cpu *cpu = this_cpu();
 	struct outcome o;
 
 	if (!cpu)
-		return XDP_PASS;
+		return HOOK_PASS;
 	if ((refresh(cpu) || !cpu->mtu) && can_challenge)
 		refresh_mtu(ctx, cpu);
 	o = judge(ctx, cpu, &c);
-	count(cpu, o, bytes);
+	count(cpu, o, packets, bytes);
 	if (o.verdict == WEIR_VERDICT_TX)
-		return XDP_TX;
+		return HOOK_TX;
 	if (bench_drop)
-		return XDP_DROP;
-	return o.verdict == WEIR_VERDICT_DROP ? XDP_DROP : XDP_PASS;
-}
-
-SEC("xdp")
-int weir(struct xdp_md *ctx)
-{
-	return filter(ctx, ctx->data_end - ctx->data);
-}
-
-/* For frames in several buffers, that is an MTU beyond a page: drivers refuse the plain program there. */
-SEC("xdp.frags")
-int weir_frags(struct xdp_md *ctx)
-{
-	return filter(ctx, bpf_xdp_get_buff_len(ctx));
+		return HOOK_DROP;
+	return o.verdict == WEIR_VERDICT_DROP ? HOOK_DROP : HOOK_PASS;
 }
 
 /* Makes the headers readable. */
@@ -267,6 +254,29 @@ static __always_inline bool pull_headers(struct __sk_buff *skb)
 
 	return (__u32)(skb->data_end - skb->data) >= linear || !bpf_skb_pull_data(skb, linear);
 }
+
+#ifdef WEIR_TC
+/* What the kernel has merged counts as what it came as, its bytes but for the headers that went. */
+SEC("tc")
+int weir(struct __sk_buff *skb)
+{
+	pull_headers(skb); /* or what there is has to do */
+	return filter(skb, skb->gso_segs ? skb->gso_segs : 1, skb->len);
+}
+#else
+SEC("xdp")
+int weir(struct xdp_md *ctx)
+{
+	return filter(ctx, 1, ctx->data_end - ctx->data);
+}
+
+/* For frames in several buffers, that is an MTU beyond a page: drivers refuse the plain program there. */
+SEC("xdp.frags")
+int weir_frags(struct xdp_md *ctx)
+{
+	return filter(ctx, 1, bpf_xdp_get_buff_len(ctx));
+}
+#endif
 
 SEC("tc")
 int weir_note(struct __sk_buff *skb)

@@ -14,7 +14,7 @@ import (
 type pinned struct {
 	maps map[string]*ebpf.Map
 	prog *ebpf.Program
-	link link.Link
+	hook hook
 
 	// nil where our own cookies can't be used
 	accept     *ebpf.Program
@@ -42,7 +42,7 @@ func (p place) open() (_ *pinned, err error) {
 	if o.prog, err = ebpf.LoadPinnedProgram(filepath.Join(p.dir(), pinProgram), nil); err != nil {
 		return nil, err
 	}
-	if o.link, err = link.LoadPinnedLink(filepath.Join(p.dir(), pinLink), nil); err != nil {
+	if o.hook, err = openHook(p.dir()); err != nil {
 		return nil, err
 	}
 	if err := o.openNote(p); err != nil {
@@ -60,7 +60,10 @@ func (p place) open() (_ *pinned, err error) {
 
 func (o *pinned) close() error {
 	errs := []error{closeMaps(o.maps), o.prog.Close(), o.accept.Close(), o.note.Close()} // nil is fine
-	for _, l := range []link.Link{o.link, o.acceptLink, o.noteLink} {
+	if o.hook != nil {
+		errs = append(errs, o.hook.Close())
+	}
+	for _, l := range []link.Link{o.acceptLink, o.noteLink} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
@@ -88,7 +91,7 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 	}
 	own := old.acceptLink != nil
 	c := constants{seed: info.Seed, secret: info.Secret, sources: sources, challenge: own || info.KernelCookies != 0, accept: own,
-		frags: running.Name == bpfProgWeirFrags, note: old.noteLink != nil, netns: p.netns}
+		frags: running.Name == bpfProgWeirFrags, note: old.noteLink != nil, netns: p.netns, tc: goString(info.Tier[:]) == TierTC}
 	objs, err := c.load(old.maps)
 	if err != nil {
 		return fmt.Errorf("adopt the datapath of %s: %w", p.iface, err)
@@ -120,21 +123,20 @@ func (a *Attachment) adopt(p place, o Options) (err error) {
 	)
 }
 
-// upgradeAll exchanges tc's programs and then XDP's, which relies on them, or none.
+// upgradeAll exchanges those that help and then the one that judges, which relies on them, or none.
 func (p place) upgradeAll(old *pinned, objs *bpfObjects) (upgraded bool, err error) {
-	xdp := upgrade{p, pinProgram, old.link, old.prog, objs.Weir}
+	judge := upgrade{p, pinProgram, old.hook, old.prog, objs.Weir}
 	if objs.WeirFrags.Type() == ebpf.XDP {
-		xdp.is = objs.WeirFrags
+		judge.is = objs.WeirFrags
 	}
-	var done []upgrade
-	for _, u := range []upgrade{
-		{p, pinNote, old.noteLink, old.note, objs.WeirNote},
-		{p, pinAccept, old.acceptLink, old.accept, objs.WeirAccept},
-		xdp,
-	} {
-		if u.link == nil {
-			continue
-		}
+	var all, done []upgrade
+	if old.noteLink != nil {
+		all = append(all, upgrade{p, pinNote, old.noteLink, old.note, objs.WeirNote})
+	}
+	if old.acceptLink != nil {
+		all = append(all, upgrade{p, pinAccept, old.acceptLink, old.accept, objs.WeirAccept})
+	}
+	for _, u := range append(all, judge) {
 		changed, err := u.do()
 		if err != nil {
 			errs := []error{err}
@@ -155,10 +157,10 @@ func (p place) upgradeAll(old *pinned, objs *bpfObjects) (upgraded bool, err err
 // upgrade is one program's.
 type upgrade struct {
 	place
-	pin  string
-	link link.Link
-	was  *ebpf.Program
-	is   *ebpf.Program
+	pin string
+	at  interface{ Update(*ebpf.Program) error }
+	was *ebpf.Program
+	is  *ebpf.Program
 }
 
 // do exchanges the program if its instructions differ, in one step, and goes back if the pin can't follow.
@@ -187,11 +189,11 @@ func (u upgrade) do() (bool, error) {
 	if err := errors.Join(handle.Pin(next), handle.Close()); err != nil {
 		return false, fmt.Errorf("pin the new program: %w", err)
 	}
-	if err := u.link.Update(u.is); err != nil {
+	if err := u.at.Update(u.is); err != nil {
 		return false, errors.Join(fmt.Errorf("exchange the program of %s: %w: the old one stays", u.iface, err), os.Remove(next))
 	}
 	if err := os.Rename(next, pin); err != nil {
-		return false, errors.Join(fmt.Errorf("pin the new program: %w: the old one stays", err), u.link.Update(u.was),
+		return false, errors.Join(fmt.Errorf("pin the new program: %w: the old one stays", err), u.at.Update(u.was),
 			os.Remove(next))
 	}
 	return true, nil

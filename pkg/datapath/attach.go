@@ -11,6 +11,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/weir-sensor/weir/pkg/tc"
 )
 
 // Options say where to attach and with what.
@@ -21,6 +23,7 @@ type Options struct {
 	Budgets   Budgets
 	Sources   int    // capacity of the source table, a power of two
 	Version   string // noted for whoever looks
+	Tier      string // the only one to try; "" for the best that works
 
 	kernelCookies bool // for tests: as before Linux 6.9
 }
@@ -40,6 +43,7 @@ type Attachment struct {
 	Replies  bool // tc notes what leaves, so that all replies to it are known
 
 	// Why something can't be had here; nil if it can, or if that was found out by an earlier start.
+	NoXDP        error // it is attached to tc
 	NoChallenge  error // SYNs can't be challenged
 	NoOwnCookies error // they can, but by the kernel's cookies alone
 	NoWatch      error // why the handshakes that the kernel makes can't be seen; nil if they are
@@ -116,30 +120,52 @@ func (a *Attachment) read(p place) error {
 // live tells whether there are pins that still hold the interface. Pins of an interface that is gone, whose number or
 // namespace was given to another one, are removed.
 func (p place) live() (bool, error) {
-	l, err := link.LoadPinnedLink(filepath.Join(p.dir(), pinLink), nil)
+	h, err := openHook(p.dir())
 	if errors.Is(err, os.ErrNotExist) {
 		return false, discard(p.dir())
 	}
 	if err != nil {
 		return false, explainOpen(p.iface, err)
 	}
-	ok, err := attachedTo(l, p.ifindex)
-	if err = errors.Join(err, l.Close()); err != nil || ok {
+	ok, err := h.holds(p.ifindex)
+	if err = errors.Join(err, h.Close()); err != nil || ok {
 		return ok, err
 	}
 	return false, discard(p.dir())
 }
 
-// create loads, attaches and pins. What fails half way leaves nothing behind: pins are staged, and an unpinned link ends
-// with its file descriptor.
-func (a *Attachment) create(p place, o Options) (err error) {
-	c := constants{seed: newSeed(), secret: newSeed(), sources: o.Sources, frags: p.wantsFrags(), note: p.canNote(), netns: p.netns}
+// create loads, attaches and pins, for XDP or else for tc.
+func (a *Attachment) create(p place, o Options) error {
+	var noXDP error
+	if o.Tier != TierTC {
+		noXDP = a.createFor(p, o, false)
+		if o.Tier != "" || noXDP == nil || !errors.Is(noXDP, ErrNoProgram) {
+			return noXDP
+		}
+		*a = Attachment{NoXDP: noXDP}
+	}
+	if err := a.createFor(p, o, true); err != nil {
+		return errors.Join(noXDP, err)
+	}
+	return nil
+}
+
+// createFor leaves nothing behind of what fails half way: pins are staged, and an unpinned link ends with its file descriptor.
+func (a *Attachment) createFor(p place, o Options, tc bool) (err error) {
+	c := constants{seed: newSeed(), secret: newSeed(), sources: o.Sources, frags: p.wantsFrags(), note: p.canNote(), netns: p.netns, tc: tc}
 	common, err := p.share(&c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeMaps(common)) }()
-	objs, accept, err := a.loadChallenge(p, &c, common, o.kernelCookies)
+	var objs *bpfObjects
+	var accept link.Link
+	if tc {
+		a.NoChallenge = fmt.Errorf("%w: tc can't answer them", ErrNoChallenge)
+		objs, err = c.load(common)
+	} else {
+		objs, accept, err = a.loadChallenge(p, &c, common, o.kernelCookies)
+	}
 	if err != nil {
 		return err
 	}
@@ -160,7 +186,21 @@ func (a *Attachment) create(p place, o Options) (err error) {
 		}
 		defer func() { err = errors.Join(err, note.Close()) }()
 	}
-	l, prog, tier, err := attach(p, objs)
+	if tc {
+		err = p.holdByTC(objs, note)
+	} else {
+		err = p.holdByXDP(objs, o.Tier, accept, note)
+	}
+	if err != nil {
+		return err
+	}
+	a.NoWatch = p.watch(objs)
+	return nil
+}
+
+// holdByXDP attaches and then pins.
+func (p place) holdByXDP(objs *bpfObjects, only string, accept, note link.Link) (err error) {
+	l, prog, tier, err := attach(p, objs, only)
 	if err != nil {
 		return err
 	}
@@ -168,10 +208,20 @@ func (a *Attachment) create(p place, o Options) (err error) {
 	if err := noteTier(objs.Info, tier); err != nil {
 		return err
 	}
-	if err := p.pin(objs, prog, l, accept, note); err != nil {
+	return p.pin(objs, prog, l, accept, note)
+}
+
+// holdByTC pins and then attaches: a filter stays when its process dies.
+func (p place) holdByTC(objs *bpfObjects, note link.Link) error {
+	if err := errors.Join(p.clearTC(), noteTier(objs.Info, TierTC)); err != nil {
 		return err
 	}
-	a.NoWatch = p.watch(objs)
+	if err := p.pin(objs, objs.Weir, nil, nil, note); err != nil {
+		return err
+	}
+	if err := p.attachTC(objs.Weir); err != nil {
+		return errors.Join(noProgram{fmt.Errorf("attach to %s: %w", p.iface, err)}, discard(p.dir()))
+	}
 	return nil
 }
 
@@ -206,9 +256,9 @@ func (p place) wantsFrags() bool {
 	return err != nil || iface.MTU > ethernet
 }
 
-// attach tries the tiers from the fastest. Drivers refuse native XDP for many reasons and with many errors, so any but a
+// attach tries the tiers from the fastest, or one only. Drivers refuse native XDP for many reasons and with many errors, so any but a
 // clash and missing privilege leads to the next.
-func attach(p place, objs *bpfObjects) (link.Link, *ebpf.Program, string, error) {
+func attach(p place, objs *bpfObjects, only string) (link.Link, *ebpf.Program, string, error) {
 	var errs []error
 	for _, try := range []struct {
 		prog  *ebpf.Program
@@ -219,7 +269,7 @@ func attach(p place, objs *bpfObjects) (link.Link, *ebpf.Program, string, error)
 		{objs.WeirFrags, link.XDPDriverMode, TierNative},
 		{objs.Weir, link.XDPGenericMode, TierGeneric},
 	} {
-		if try.prog.Type() != ebpf.XDP {
+		if try.prog.Type() != ebpf.XDP || only != "" && only != try.tier {
 			continue // left out
 		}
 		l, err := link.AttachXDP(link.XDPOptions{Program: try.prog, Interface: p.ifindex, Flags: try.flags})
@@ -227,15 +277,36 @@ func attach(p place, objs *bpfObjects) (link.Link, *ebpf.Program, string, error)
 		case err == nil:
 			return l, try.prog, try.tier, nil
 		case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
-			return nil, nil, "", fmt.Errorf("another XDP program is attached to %s and won't be displaced: "+
-				"see it with `ip link show dev %s`, take it off with `ip link set dev %s xdp off`", p.iface, p.iface, p.iface)
+			return nil, nil, "", p.clash()
 		case errors.Is(err, unix.EPERM):
 			return nil, nil, "", fmt.Errorf("attach to %s: not permitted: run as root, or with CAP_NET_ADMIN", p.iface)
 		}
 		errs = append(errs, err)
 	}
-	return nil, nil, "", fmt.Errorf("attach to %s: neither native nor generic XDP works there (%w): choose another interface",
-		p.iface, errs[len(errs)-1])
+	if only != "" {
+		return nil, nil, "", noProgram{fmt.Errorf("attach to %s: there is no %s (%w): choose `sensor.tier: auto`", p.iface, only, errs[len(errs)-1])}
+	}
+	return nil, nil, "", noProgram{fmt.Errorf("attach to %s: neither native nor generic XDP works there (%w): choose another interface",
+		p.iface, errs[len(errs)-1])}
+}
+
+// clash says who holds the interface. Beside a weir of another BPF file system there is no place in tc either.
+func (p place) clash() error {
+	err := fmt.Errorf("another XDP program is attached to %s and won't be displaced: "+
+		"see it with `ip link show dev %s`, take it off with `ip link set dev %s xdp off`", p.iface, p.iface, p.iface)
+	id, idErr := tc.XDPProgram(p.ifindex)
+	if idErr != nil {
+		return errors.Join(err, idErr)
+	}
+	prog, idErr := ebpf.NewProgramFromID(ebpf.ProgramID(id))
+	if idErr != nil {
+		return noProgram{err} // it is gone already, or can't be looked at
+	}
+	defer prog.Close()
+	if info, idErr := prog.Info(); idErr == nil && (info.Name == bpfProgWeir || info.Name == bpfProgWeirFrags) {
+		return fmt.Errorf("a weir with another BPF file system (--bpffs) holds %s: run its `weir unload` first", p.iface)
+	}
+	return noProgram{err}
 }
 
 // pin makes the pins appear all at once. The link comes last: until it is there, dying undoes everything.
@@ -263,7 +334,10 @@ func (p place) pin(objs *bpfObjects, prog *ebpf.Program, l, accept, note link.Li
 	if note != nil {
 		pins = append(pins, pin{pinNote, objs.WeirNote.Pin}, pin{pinNoteLink, note.Pin})
 	}
-	for _, x := range append(pins, pin{pinLink, l.Pin}) {
+	if l != nil {
+		pins = append(pins, pin{pinLink, l.Pin})
+	}
+	for _, x := range pins {
 		if err := x.pin(filepath.Join(dir, x.name)); err != nil {
 			return err
 		}

@@ -230,7 +230,7 @@ func installOther(t *testing.T, o Options) {
 	old, err := pins.open()
 	must(t, err)
 	other := otherProgram(t)
-	must(t, errors.Join(old.link.Update(other), os.Remove(filepath.Join(pins.dir(), pinProgram)),
+	must(t, errors.Join(old.hook.Update(other), os.Remove(filepath.Join(pins.dir(), pinProgram)),
 		other.Pin(filepath.Join(pins.dir(), pinProgram)), old.close()))
 }
 
@@ -245,19 +245,29 @@ func otherProgram(t *testing.T) *ebpf.Program {
 }
 
 func TestForeignProgramIsNotDisplaced(t *testing.T) {
-	s := newStage(t)
-	var sink *flood.Sink
-	var err error
-	s.host.Do(t, func() { sink, err = flood.NewSink(s.opts.Interface, true) })
-	must(t, err)
-	if _, err := s.attach(); err == nil || !strings.Contains(err.Error(), "won't be displaced") {
-		t.Errorf("error %v", err)
+	for _, tier := range []string{TierNative, TierGeneric} {
+		s := newStage(t)
+		s.opts.Tier = tier
+		var sink *flood.Sink
+		var err error
+		s.host.Do(t, func() { sink, err = flood.NewSink(s.opts.Interface, true) })
+		must(t, err)
+		if _, err := s.attach(); !errors.Is(err, ErrNoProgram) || !strings.Contains(err.Error(), "won't be displaced") {
+			t.Errorf("error %v", err)
+		}
+		if left := s.pins(); len(left) > 2 { // weir and weir/v1
+			t.Errorf("a refused attach left %v", left)
+		}
+		must(t, sink.Close())
+		if a := s.mustAttach(); a.Tier != tier {
+			t.Errorf("%s instead of %s", a.Tier, tier)
+		}
+		// A weir that pins elsewhere is told from others: there is no second one beside it.
+		s.opts.Tier, s.opts.BPFFS = "", te.PinDir(t)
+		if _, err := s.attach(); err == nil || !strings.Contains(err.Error(), "another BPF file system") {
+			t.Errorf("error %v", err)
+		}
 	}
-	if left := s.pins(); len(left) > 2 { // weir and weir/v1
-		t.Errorf("a refused attach left %v", left)
-	}
-	must(t, sink.Close())
-	s.mustAttach()
 }
 
 func TestUnloadLeavesNothing(t *testing.T) {

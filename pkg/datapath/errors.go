@@ -20,9 +20,17 @@ var (
 	// ErrNoFallback is returned where the kernel's own cookies can't be made in XDP.
 	ErrNoFallback = errors.New("SYNs to listeners that take only the kernel's own cookies aren't challenged")
 
+	// ErrNoProgram is returned where none of the datapath's programs can be had, for want of a kernel or a driver that takes it.
+	ErrNoProgram = errors.New("no BPF program can be attached")
+
 	// ErrDetached is returned by a Reader whose datapath was unloaded, or whose interface is gone.
 	ErrDetached = errors.New("the datapath was detached")
 )
+
+// noProgram is an error that is ErrNoProgram as well, and doesn't say so twice.
+type noProgram struct{ error }
+
+func (e noProgram) Unwrap() []error { return []error{e.error, ErrNoProgram} }
 
 // VerboseError carries the verifier's log for --verbose.
 type VerboseError struct {
@@ -45,9 +53,12 @@ func explainLoad(err error) error {
 	case errors.Is(err, unix.EPERM):
 		return errors.New("load the datapath: not permitted: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")
 	case errors.As(err, &verifier):
-		return &VerboseError{verifier}
+		return noProgram{&VerboseError{verifier}}
 	}
-	return fmt.Errorf("load the datapath: %w", err)
+	if isTransient(err) {
+		return fmt.Errorf("load the datapath: %w", err)
+	}
+	return noProgram{fmt.Errorf("load the datapath: %w", err)}
 }
 
 // isTransient tells whether a refusal says nothing about what the kernel can do.

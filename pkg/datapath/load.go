@@ -36,6 +36,7 @@ type constants struct {
 	accept    bool   // tc takes our own cookies; else only the kernel's are made
 	frags     bool   // load the program for frames in several buffers, too
 	note      bool   // tc notes what leaves
+	tc        bool   // for tc, not for XDP
 	netns     uint32 // whose connections to watch, by the tracepoint; 0 for none
 	benchDrop bool   // for benchmarks: see bench_drop in bpf/weir.bpf.c
 }
@@ -48,9 +49,16 @@ func newSeed() (seed [2]uint64) {
 
 // spec returns the collection with its constants and sizes set; tracking says whether it may ask connection tracking.
 func (c constants) spec(tracking bool) (*ebpf.CollectionSpec, error) {
-	spec, err := loadBpf()
+	load := loadBpf
+	if c.tc {
+		load = loadTc
+	}
+	spec, err := load()
 	if err != nil {
 		return nil, err
+	}
+	if c.tc {
+		spec.Programs[bpfProgWeirFrags] = &ebpf.ProgramSpec{Name: bpfProgWeirFrags, License: "Dual BSD/GPL"}
 	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
@@ -63,7 +71,7 @@ func (c constants) spec(tracking bool) (*ebpf.CollectionSpec, error) {
 	if !c.accept {
 		leaveOut(spec.Programs[bpfProgWeirAccept])
 	}
-	if !c.frags {
+	if !c.frags || c.tc {
 		leaveOut(spec.Programs[bpfProgWeirFrags])
 	}
 	if c.netns == 0 {

@@ -14,7 +14,7 @@ import (
 // Info is what is known of an attachment.
 type Info struct {
 	Interface string
-	Tier      string    // TierNative or TierGeneric
+	Tier      string    // TierNative, TierGeneric or TierTC
 	Since     time.Time // when the maps were made, and counting began
 	Version   string    // of the weir that attached the program
 	Sources   int       // the source table's capacity
@@ -28,6 +28,7 @@ type Info struct {
 const (
 	TierNative  = "xdp-native"  // in the driver, before the kernel has spent anything on the packet
 	TierGeneric = "xdp-generic" // after the kernel has built its packet buffer: some ten times slower
+	TierTC      = "tc-bpf"      // likewise, where no XDP program can be: it counts and limits, but challenges nobody
 )
 
 // Reader reads a pinned datapath. It changes nothing and needs no lock. Its methods may be called from one goroutine at a
@@ -44,7 +45,7 @@ type Reader struct {
 	spoofing *ebpf.Map
 	fallback *ebpf.Map
 
-	link link.Link
+	hook hook
 
 	counters *ebpf.Memory
 	talkers  *talkers // nil until asked for
@@ -84,7 +85,7 @@ func openReader(p place) (_ *Reader, err error) {
 			return nil, err
 		}
 	}
-	if r.link, err = link.LoadPinnedLink(filepath.Join(p.dir(), pinLink), nil); err != nil {
+	if r.hook, err = openHook(p.dir()); err != nil {
 		return nil, err
 	}
 	if r.counters, err = r.cpus.Memory(); err != nil {
@@ -102,15 +103,15 @@ func (r *Reader) Close() error {
 			errs = append(errs, m.Close())
 		}
 	}
-	if r.link != nil {
-		errs = append(errs, r.link.Close())
+	if r.hook != nil {
+		errs = append(errs, r.hook.Close())
 	}
 	return errors.Join(errs...)
 }
 
 // checkAttached returns an error that wraps ErrDetached once the program no longer sees packets.
 func (r *Reader) checkAttached() error {
-	ok, err := attachedTo(r.link, r.place.ifindex)
+	ok, err := r.hook.holds(r.place.ifindex)
 	if err != nil {
 		return err
 	}

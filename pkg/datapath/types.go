@@ -125,6 +125,8 @@ type Control struct {
 	ChallengingFor  time.Duration // by ChallengeAuto, since it began; 0 when it isn't
 	ChallengeStarts uint64        // how often ChallengeAuto has begun
 	Fallback        Fallback
+
+	Limiter string // what enforces if it isn't the datapath; a Reader never sets it
 }
 
 // Enforcing tells whether packets are dropped now.

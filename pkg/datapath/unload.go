@@ -65,22 +65,14 @@ func unload(root string, wanted func(key string) bool) (found bool, err error) {
 // discard removes pins. It detaches first: a link may be held open by others, and the kernel ends one that isn't only some
 // time after its pin is gone.
 func discard(dir string) error {
-	l, err := link.LoadPinnedLink(filepath.Join(dir, pinLink), nil)
+	h, err := openHook(dir)
 	if err == nil {
-		err = errors.Join(detach(l), l.Close())
+		err = errors.Join(h.detach(), h.Close())
 	} else if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
 	// XDP first: it must promise nothing that tc and the settings don't keep.
 	return errors.Join(err, restorePinned(dir), discardTC(dir, pinAcceptLink), discardTC(dir, pinNoteLink), os.RemoveAll(dir))
-}
-
-func detach(l link.Link) error {
-	if gone, err := attachedTo(l, 0); err != nil || gone {
-		return err // the interface took it along
-	}
-	retire(l)
-	return l.Detach()
 }
 
 // retire puts a program that only passes into a link's place, and waits until no CPU runs the one before. While a driver takes XDP off,

@@ -75,7 +75,7 @@ func RemovePolice(index uint32) error {
 // GetPolice reads an action. ok is false if there is none.
 func GetPolice(index uint32) (p Police, ok bool, err error) {
 	answers, err := request(unix.RTM_GETACTION, 0, actionHeader{}, actions([]Police{{Index: index}}, Police.name))
-	if gone(err) {
+	if gone(err) || errors.Is(err, unix.EOPNOTSUPP) {
 		return p, false, nil
 	}
 	if err != nil {
@@ -100,7 +100,7 @@ func ListPolice() ([]Police, error) {
 	root := nl.NewRtAttr(actRoot, nil)
 	root.AddRtAttr(1, nil).AddRtAttr(nl.TCA_ACT_KIND, nl.ZeroTerminated(policeLabel))
 	answers, err := request(unix.RTM_GETACTION, unix.NLM_F_DUMP, actionHeader{}, root)
-	if gone(err) {
+	if gone(err) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil, nil
 	}
 	if err != nil {
