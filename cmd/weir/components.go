@@ -140,54 +140,6 @@ func sensorPart(s setup, _ *cobra.Command) (part, error) {
 	}}, nil
 }
 
-// attachAll attaches to all interfaces or to none: what this start has attached is taken off again.
-func (s setup) attachAll(names []string, budgets datapath.Budgets) (*datapaths, error) {
-	d := &datapaths{log: s.log.With("component", "sensor")}
-	for _, name := range names {
-		a, err := s.attach(name, budgets)
-		if err == nil {
-			d.add(name, a)
-			continue
-		}
-		err = errors.Join(err, d.undo(s.cfg.BPFFS))
-		d.close()
-		return nil, err
-	}
-	return d, nil
-}
-
-func (s setup) attach(iface string, budgets datapath.Budgets) (*datapath.Attachment, error) {
-	log := s.log.With("component", "sensor", "interface", iface)
-	a, err := datapath.Attach(datapath.Options{
-		Interface: iface, BPFFS: s.cfg.BPFFS, Sources: s.cfg.Sensor.Sources, Version: version,
-		Limit: datapath.Limit{Rate: s.cfg.Limit.Rate, Burst: s.cfg.Limit.Burst}, Budgets: budgets,
-	})
-	if err != nil {
-		return nil, err
-	}
-	log.Info("datapath attached", "tier", a.Tier, "adopted", a.Adopted, "upgraded", a.Upgraded)
-	if a.Resized {
-		log.Warn("the source table keeps its size until weir unload", "wanted", s.cfg.Sensor.Sources)
-	}
-	if a.NoChallenge != nil {
-		log.Warn("SYNs can be limited here, not challenged", "err", a.NoChallenge)
-	}
-	if a.NoOwnCookies != nil {
-		log.Info("SYNs are challenged by the kernel's cookies: net.ipv4.tcp_syncookies and tcp_timestamps are 2 meanwhile",
-			"err", a.NoOwnCookies)
-	}
-	if a.NoWatch != nil {
-		log.Warn("clients count as verified only once they were challenged, and limit.connections doesn't act", "err", a.NoWatch)
-	}
-	if !a.Replies && len(budgetStatuses(budgets)) > 0 {
-		log.Warn("before Linux 6.6 budgets may drop replies to UDP sockets that aren't connected, and to pings")
-	}
-	if a.Tier == datapath.TierGeneric {
-		log.Warn("the driver has no XDP: the kernel builds every packet before it is dropped, some ten times slower")
-	}
-	return a, nil
-}
-
 func (s setup) runSensor(ctx context.Context, ready func(), names []string, budgets datapath.Budgets) (err error) {
 	log := s.log.With("component", "sensor", "interface", strings.Join(names, ","))
 	all, err := s.attachAll(names, budgets)
@@ -214,6 +166,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), names []string, budg
 	if err != nil {
 		return err
 	}
+	go all.expire(ctx)
 	err = x.Run(ctx, func() {
 		started = true
 		ready()
@@ -222,7 +175,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), names []string, budg
 		return err
 	}
 	if c, err := all.Control(); err == nil && ctx.Err() != nil {
-		log.Info("ended; the datapath stays: weir unload takes it off", "mode", mode(c), "lease", c.Lease.String())
+		log.Info("ended; what was attached stays: weir unload takes it off", "mode", mode(c), "lease", c.Lease.String())
 	}
 	return nil
 }
@@ -270,7 +223,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 	}
 	limiter, lister := limiters{names: names}, keepers{names: names}
 	for _, name := range names {
-		l, err := newXDPLimiter(s.cfg, budgets, name, log)
+		l, err := newActuator(s.cfg, budgets, name, log)
 		if err != nil {
 			return part{}, err
 		}
@@ -286,7 +239,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 			return err
 		}
 		defer client.Close()
-		cfg.Transport, cfg.Warning = s.transport(), s.ending("controller")
+		cfg.Transport, cfg.Warning, cfg.Describe = s.transport(), s.ending("controller"), limiter.all[0].describe
 		c, err := controller.New(cfg, client, limiter, cmd.OutOrStdout(), log)
 		if err != nil {
 			return err
@@ -300,8 +253,11 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		for _, l := range limiter.all {
-			beside.Go(func() { l.arm(ctx) })
-			beside.Go(func() { l.tendFallback(ctx) })
+			beside.Go(func() { l.tend(ctx) })
+			if s.cfg.Limiter != limiterTC {
+				beside.Go(func() { l.xdp.arm(ctx) })
+				beside.Go(func() { l.xdp.tendFallback(ctx) })
+			}
 		}
 		beside.Go(func() { reloadLists(ctx, cmd, lister, log) })
 		return c.Run(ctx, ready)

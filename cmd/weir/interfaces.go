@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/config"
+	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/controller"
 	"github.com/weir-sensor/weir/pkg/datapath"
 	"github.com/weir-sensor/weir/pkg/hoststats"
@@ -49,19 +50,18 @@ func each[T any](names []string, all []T, do func(T) error) error {
 // datapaths are those of all interfaces, as the sensor sees them: as one. While one is there, those that vanish are told of and
 // left out; what they counted stays in the sums.
 type datapaths struct {
-	log *slog.Logger
-	all []*attached
+	log        *slog.Logger
+	complaints console.Complaints // of expire
+	all        []*attached
 }
 
 type attached struct {
-	*datapath.Attachment
+	view
 	name    string
+	tier    string
+	adopted bool              // it was there before this start
 	counted datapath.Counters // last
 	gone    bool
-}
-
-func (d *datapaths) add(name string, a *datapath.Attachment) {
-	d.all = append(d.all, &attached{Attachment: a, name: name})
 }
 
 // present lists those that are there.
@@ -126,22 +126,32 @@ func (d *datapaths) TopSources(now time.Time, n int) ([]datapath.SourceRate, err
 	return all[:min(len(all), n)], nil
 }
 
-// tier is the slowest.
+// tiers from the best.
+var tiers = []string{datapath.TierNative, datapath.TierGeneric, datapath.TierTC, tierPolice, tierNone}
+
+// tier is the worst.
 func (d *datapaths) tier() string {
+	worst := d.all[0].tier
 	for _, a := range d.all {
-		if a.Tier == datapath.TierGeneric {
-			return a.Tier
+		if slices.Index(tiers, a.tier) > slices.Index(tiers, worst) {
+			worst = a.tier
 		}
 	}
-	return d.all[0].Tier
+	return worst
 }
 
 // undo takes off what this start has attached.
 func (d *datapaths) undo(bpffs string) error {
 	var errs []error
 	for _, a := range d.all {
-		if !a.Adopted {
+		if a.adopted {
+			continue
+		}
+		if a.reader != nil {
 			_, err := datapath.Unload(bpffs, a.name)
+			errs = append(errs, err)
+		} else if a.police != nil {
+			_, err := a.police.Remove()
 			errs = append(errs, err)
 		}
 	}
@@ -177,22 +187,22 @@ func (c cards) Discards() (sum uint64, err error) {
 // the status says which failed.
 type limiters struct {
 	names []string
-	all   []xdpLimiter
+	all   []actuator
 }
 
 func (l limiters) Enable(limit datapath.Limit, lease time.Duration) error {
-	return each(l.names, l.all, func(x xdpLimiter) error { return x.Enable(limit, lease) })
+	return each(l.names, l.all, func(x actuator) error { return x.Enable(limit, lease) })
 }
 
 func (l limiters) Disable() error {
-	return each(l.names, l.all, func(x xdpLimiter) error { return x.Disable() })
+	return each(l.names, l.all, func(x actuator) error { return x.Disable() })
 }
 
 // State is on where one is, for as long as the first of them to end. It is known if one's is: the others' leases must be renewed.
 func (l limiters) State() (controller.State, error) {
 	var sum controller.State
 	known := false
-	err := each(l.names, l.all, func(x xdpLimiter) error {
+	err := each(l.names, l.all, func(x actuator) error {
 		s, err := x.State()
 		if err != nil {
 			return err

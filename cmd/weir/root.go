@@ -28,7 +28,7 @@ floods back by a command that anybody authorised may send.
 	root.PersistentFlags().Bool("verbose", false, "debug messages, and the verifier's log when a program is refused")
 	root.AddCommand(
 		newUp(), newSensor(), newMonitor(), newController(), newBroker(), newWeb(),
-		newKeys(), newSign(), newVerify(), newAudit(), newCtl(), newStatus(), newTop(), newUnload(), newDoctor(), newConfig(), newVersion(),
+		newKeys(), newSign(), newVerify(), newAudit(), newCtl(), newStatus(), newTop(), newUnload(), newLeaseGuard(), newDoctor(), newConfig(), newVersion(),
 	)
 	return root
 }

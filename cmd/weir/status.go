@@ -10,14 +10,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-sensor/weir/pkg/config"
 	"github.com/weir-sensor/weir/pkg/datapath"
 	"github.com/weir-sensor/weir/pkg/hoststats"
+	"github.com/weir-sensor/weir/pkg/policer"
 )
 
 // status is what `weir status` shows.
 type status struct {
 	Interface    string                  `json:"interface"`
 	Tier         string                  `json:"tier"`
+	Limiter      string                  `json:"limiter,omitempty"` // tc-police if that limits although a program counts
 	Version      string                  `json:"version"`
 	Since        time.Time               `json:"since"`
 	Mode         string                  `json:"mode"`
@@ -35,6 +38,7 @@ type status struct {
 	control      datapath.Control
 	budgets      datapath.Budgets
 	sources      int
+	police       policer.State
 }
 
 type classStatus struct {
@@ -75,7 +79,7 @@ sources over one second. It reads the pinned maps, needs root and changes nothin
 			if err != nil {
 				return err
 			}
-			return each(names, names, func(name string) error { return showStatus(cmd, cfg.BPFFS, name) })
+			return each(names, names, func(name string) error { return showStatus(cmd, cfg, name) })
 		},
 	})
 	cmd.Flags().Bool("json", false, "print one line of JSON for each interface")
@@ -84,8 +88,8 @@ sources over one second. It reads the pinned maps, needs root and changes nothin
 	return cmd
 }
 
-func showStatus(cmd *cobra.Command, bpffs, iface string) error {
-	s, err := measure(bpffs, iface, time.Second)
+func showStatus(cmd *cobra.Command, cfg *config.Config, iface string) error {
+	s, err := measure(cfg, iface, time.Second)
 	if err != nil {
 		return err
 	}
@@ -105,24 +109,26 @@ func showStatus(cmd *cobra.Command, bpffs, iface string) error {
 }
 
 // measure reads twice, a while apart.
-func measure(bpffs, iface string, while time.Duration) (_ status, err error) {
-	r, err := datapath.OpenReader(bpffs, iface)
+func measure(cfg *config.Config, iface string, while time.Duration) (_ status, err error) {
+	v, err := viewOf(cfg, iface)
 	if err != nil {
 		return status{}, err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	info, err := r.Info()
-	if err != nil {
-		return status{}, err
+	defer func() { err = errors.Join(err, v.Close()) }()
+	info := datapath.Info{Interface: iface, Tier: v.tier(), Version: version}
+	if v.reader != nil {
+		if info, err = v.reader.Info(); err != nil {
+			return status{}, err
+		}
 	}
-	before, err := r.Counters()
+	before, err := v.Counters()
 	if err != nil {
 		return status{}, err
 	}
 	card := hoststats.NewCard(iface)
 	_, noCard := card.Discards()
 	start := time.Now()
-	if _, err := r.TopSources(start, topShown); err != nil {
+	if _, err := v.TopSources(start, topShown); err != nil {
 		return status{}, err
 	}
 	time.Sleep(while)
@@ -131,24 +137,29 @@ func measure(bpffs, iface string, while time.Duration) (_ status, err error) {
 	if err = errors.Join(noCard, err); err != nil {
 		return status{}, err
 	}
-	after, err := r.Counters()
+	after, err := v.Counters()
 	if err != nil {
 		return status{}, err
 	}
-	top, err := r.TopSources(now, topShown)
+	top, err := v.TopSources(now, topShown)
 	if err != nil {
 		return status{}, err
 	}
-	control, err := r.Control()
-	if err != nil {
-		return status{}, err
-	}
-	budgets, err := r.Budgets()
+	control, err := v.Control()
 	if err != nil {
 		return status{}, err
 	}
 	s := newStatusOf(info, control, after, after.Sub(&before), now.Sub(start), top)
 	s.Discards = discards
+	if s.police, err = policeOf(v); err != nil || v.reader == nil {
+		return s, err
+	}
+	s.Limiter = control.Limiter
+	r := v.reader
+	budgets, err := r.Budgets()
+	if err != nil {
+		return status{}, err
+	}
 	s.Budgets, s.budgets = budgetStatuses(budgets), budgets
 	entries, counts, err := r.Lists()
 	if err != nil {
@@ -157,6 +168,13 @@ func measure(bpffs, iface string, while time.Duration) (_ status, err error) {
 	s.Lists = listsOf(entries, counts)
 	s.Challenge, err = challengeStatusOf(r, info, control)
 	return s, err
+}
+
+func policeOf(v view) (policer.State, error) {
+	if v.police == nil {
+		return policer.State{}, nil
+	}
+	return v.police.State()
 }
 
 func newStatusOf(info datapath.Info, control datapath.Control, total, recent datapath.Counters, over time.Duration,
@@ -204,10 +222,20 @@ func mode(c datapath.Control) string {
 func (s status) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(cells string, args ...any) { fmt.Fprintf(t, cells+"\n", args...) }
-	row("interface\t%s, %s, counting since %s, loaded by weir %s", s.Interface, s.Tier,
-		s.Since.Format("2006-01-02 15:04:05 MST"), s.Version)
+	if s.Tier == tierPolice {
+		row("interface\t%s, %s: SYNs are all that is counted", s.Interface, s.Tier)
+	} else {
+		row("interface\t%s, %s, counting since %s, loaded by weir %s", s.Interface, s.Tier,
+			s.Since.Format("2006-01-02 15:04:05 MST"), s.Version)
+	}
 	row("mode\t%s", s.modeText())
+	if s.Tier == tierPolice && s.Rate == 0 {
+		return s.printClasses(w, t)
+	}
 	row("limit\t%d SYNs per second and source, burst %d", s.Rate, s.Burst)
+	if s.Tier == tierPolice {
+		return s.printClasses(w, t)
+	}
 	for _, b := range s.Budgets {
 		row("\t%v", b)
 	}
@@ -219,6 +247,12 @@ func (s status) print(w io.Writer) error {
 	if s.Discards > 0 {
 		row("network card\tdiscarded %d packets in the last second: more comes than this host can take", s.Discards)
 	}
+	return s.printClasses(w, t)
+}
+
+// printClasses goes on with a table below what t has begun.
+func (s status) printClasses(w io.Writer, t *tabwriter.Writer) error {
+	row := func(cells string, args ...any) { fmt.Fprintf(t, cells+"\n", args...) }
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -230,6 +264,9 @@ func (s status) print(w io.Writer) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if s.Tier == tierPolice { // tc knows no sources
+		return nil
 	}
 	if len(s.Top) == 0 {
 		_, err := fmt.Fprintln(w, "\nno source has sent a SYN in the last second")
@@ -246,6 +283,8 @@ func (s status) print(w io.Writer) error {
 
 func (s status) modeText() string {
 	switch c := s.control; {
+	case c.Enforcing() && s.police.Limit != (datapath.Limit{}):
+		return fmt.Sprintf("enforce: tc's police actions drop SYNs over the limits; the lease ends in %v", c.Lease.Round(time.Second))
 	case c.Enforcing():
 		return fmt.Sprintf("enforce: sources over their limit are dropped; the lease ends in %v", c.Lease.Round(time.Second))
 	case c.Enforce:

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/bus"
-	"github.com/weir-sensor/weir/pkg/datapath"
 	"github.com/weir-sensor/weir/pkg/hoststats"
 	"github.com/weir-sensor/weir/pkg/sensor"
 	"github.com/weir-sensor/weir/pkg/top"
@@ -95,19 +94,23 @@ func (l local) follow(ctx context.Context, tell func(top.Event), name string) {
 }
 
 func (l local) sense(ctx context.Context, tell func(top.Event), name string) (err error) {
-	r, err := datapath.OpenReader(l.cfg.BPFFS, name)
+	v, err := viewOf(l.cfg, name)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	info, err := r.Info()
-	if err != nil {
-		return err
+	defer func() { err = errors.Join(err, v.Close()) }()
+	tier := v.tier()
+	if v.reader != nil {
+		info, err := v.reader.Info()
+		if err != nil {
+			return err
+		}
+		tier = info.Tier
 	}
 	x, err := sensor.New(sensor.Config{
-		Root: l.root, Interface: name, Tier: info.Tier, Version: version,
+		Root: l.root, Interface: name, Tier: tier, Version: version,
 		Interval: localInterval, EarlyReport: l.cfg.Sensor.EarlyReport, TopSources: l.cfg.Sensor.TopSources,
-	}, r, hoststats.New(), newCards([]string{name}), intoEvents{l.root, tell}, slog.New(slog.DiscardHandler))
+	}, v, hoststats.New(), newCards([]string{name}), intoEvents{l.root, tell}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-sensor/weir/pkg/config"
 	"github.com/weir-sensor/weir/pkg/datapath"
 )
 
@@ -12,8 +16,8 @@ func newUnload() *cobra.Command {
 	cmd := settled(&cobra.Command{
 		Use:   "unload",
 		Short: "Detach the datapath and remove its pins",
-		Long: `Detach the datapath from its interface and remove program, maps and pins, at once. Nothing is counted or dropped
-any more. A sensor that still runs ends and says so.`,
+		Long: `Detach the datapath from its interface and remove program, maps and pins, and tc's filters and police actions, at once.
+Nothing is counted or dropped any more. A sensor that still runs ends and says so.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(cmd)
 			if err != nil {
@@ -21,6 +25,17 @@ any more. A sensor that still runs ends and says so.`,
 			}
 			if all, _ := cmd.Flags().GetBool("all"); all {
 				found, err := datapath.UnloadAll(cfg.BPFFS)
+				ifaces, netErr := net.Interfaces()
+				if err = errors.Join(err, netErr); err != nil {
+					return err
+				}
+				for _, i := range ifaces { // tc's of this network namespace alone
+					also, err := unpolice(cfg, i.Name)
+					if err != nil {
+						return err
+					}
+					found = found || also
+				}
 				return reportUnload(cmd, found, err, "every interface")
 			}
 			names, err := interfacesOf(cfg)
@@ -29,12 +44,26 @@ any more. A sensor that still runs ends and says so.`,
 			}
 			return each(names, names, func(name string) error {
 				found, err := datapath.Unload(cfg.BPFFS, name)
+				also, tcErr := unpolice(cfg, name)
+				found, err = found || also, errors.Join(err, tcErr)
 				return reportUnload(cmd, found, err, name)
 			})
 		},
 	})
 	cmd.Flags().Bool("all", false, "from every interface of every network namespace")
 	return cmd
+}
+
+// unpolice removes tc's police actions and filters.
+func unpolice(cfg *config.Config, iface string) (found bool, err error) {
+	p, err := newPolicer(cfg, iface, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return false, err
+	}
+	if s, err := p.State(); err != nil || !s.Known {
+		return false, err
+	}
+	return p.Remove()
 }
 
 func reportUnload(cmd *cobra.Command, found bool, err error, where string) error {

@@ -21,6 +21,7 @@ type Config struct {
 	Broker   Broker
 	Listen   Listen
 	Sensor   Sensor
+	Limiter  string // xdp, tc or auto
 	Limit    Limit
 	Budgets  [len(BudgetClasses)]Budget
 	Lists    Lists
@@ -71,6 +72,7 @@ type Sensor struct {
 	EarlyReport uint64 // SYNs in 5 s
 	TopSources  int
 	Sources     int // capacity of the source table
+	Tier        string
 }
 
 // Limit is what a source may send while limiting is on.
@@ -139,7 +141,8 @@ func Default() *Config {
 		Server:          wire.DefaultRoot.Server,
 		Broker:          Broker{URL: "tcp://127.0.0.1:1883", Commands: "auto", State: "/var/lib/weir"},
 		Listen:          Listen{TCP: "127.0.0.1:1883", WebSocket: "127.0.0.1:8083"},
-		Sensor:          Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384},
+		Sensor:          Sensor{Interval: 5 * time.Second, EarlyReport: 700, TopSources: 10, Sources: 16384, Tier: "auto"},
+		Limiter:         "auto",
 		Limit:           Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "auto", UnverifiedRate: 1000, UnverifiedBurst: 1000},
 		Lists:           Lists{Ceiling: 100_000},
 		Web: Web{Listen: "127.0.0.1:8080", SecondFactor: "required", History: "/var/lib/weir/history.db", KeepMetrics: 7 * 24 * time.Hour,

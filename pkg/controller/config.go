@@ -22,6 +22,7 @@ type Config struct {
 	ApproveWithin time.Duration // the second of them
 	Transport     string        // told in each status
 	Warning       func() string // the same; nil for none
+	Describe      func() string // added to what is said of a limit; nil for nothing
 }
 
 // DefaultConfig is what the design says.

@@ -136,6 +136,9 @@ func (c *Controller) enable(now time.Time, cmd wire.Command) (string, error) {
 	} else {
 		detail += fmt.Sprintf(", for %v and while the flood lasts", lease)
 	}
+	if c.cfg.Describe != nil {
+		detail += c.cfg.Describe()
+	}
 	if was.On {
 		detail += "; it was on already"
 	}

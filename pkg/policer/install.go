@@ -74,7 +74,7 @@ func (p *Policer) install(k *kernel) error {
 		return err
 	}
 	k.offenders = map[netip.Prefix]tc.Police{}
-	k.state.priority = firstFree(k.others)
+	k.state.priority = tc.FreePriority(k.others, priorities)
 	u32 := p.opts.u32
 	err = p.addFilters(k.state.priority, u32, netip.Prefix{}, totalSlot)
 	if !u32 && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP)) {

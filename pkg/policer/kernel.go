@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/datapath"
@@ -160,21 +159,4 @@ func (p *Policer) kindOf(k kernel) (u32 bool) {
 		return f.Kind == "u32"
 	}
 	return p.opts.u32
-}
-
-// firstFree returns the lowest priority from which on there are enough that nobody uses: the filters of others then see what weir
-// lets pass, and none of them lets pass what weir should see, if that can be had.
-func firstFree(others []tc.Filter) uint16 {
-	first := uint16(1)
-	taken := make([]uint16, 0, len(others))
-	for _, f := range others {
-		taken = append(taken, f.Priority)
-	}
-	slices.Sort(taken)
-	for _, t := range taken {
-		if t >= first && t < first+priorities {
-			first = t + 1
-		}
-	}
-	return first
 }

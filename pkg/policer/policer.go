@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,11 +34,12 @@ type Options struct {
 // DefaultRun is where the lock is.
 const DefaultRun = "/run/weir"
 
-// Policer limits one interface's SYNs.
+// Policer limits one interface's SYNs. It may be used by several goroutines.
 type Policer struct {
 	opts    Options
 	ifindex int
 	base    uint32
+	mu      sync.Mutex // over the two below, and opts
 	counted counted
 	seen    map[netip.Prefix]time.Time // offenders, by when they were named last
 }
@@ -201,6 +203,8 @@ const (
 
 // locked runs f while no other weir changes tc. Dying unlocks.
 func (p *Policer) locked(f func() error) (err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if err := os.MkdirAll(p.opts.Run, 0o700); err != nil {
 		return fmt.Errorf("make %s: %w: run as root", p.opts.Run, err)
 	}

@@ -37,6 +37,8 @@ func (c *counted) add(slot, drops uint32) uint64 {
 
 // Stats reads them from the kernel. They outlive filters, not Remove.
 func (p *Policer) Stats() (Stats, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	all, err := tc.ListPolice()
 	if err != nil {
 		return Stats{}, err

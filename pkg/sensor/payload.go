@@ -34,6 +34,7 @@ func (c Config) network(o observation) wire.Network {
 		Early:                o.early,
 		Interface:            c.Interface,
 		Tier:                 c.Tier,
+		Limiter:              o.control.Limiter,
 		Mode:                 wire.ModeObserve,
 		IntervalSeconds:      round(o.interval.Seconds()),
 		Rates:                rates(&o.counted, o.interval),

@@ -25,7 +25,8 @@ type Network struct {
 
 	Early           bool                `json:"early,omitempty"` // sent at once on crossing the early-report level
 	Interface       string              `json:"interface,omitempty"`
-	Tier            string              `json:"tier,omitempty"`             // how the datapath is attached: xdp-native, xdp-generic
+	Tier            string              `json:"tier,omitempty"`             // what counts: xdp-native, xdp-generic, tc-bpf, tc-police or none
+	Limiter         string              `json:"limiter,omitempty"`          // tc-police if that limits SYNs although a program counts them
 	Mode            string              `json:"mode,omitempty"`             // ModeObserve or ModeEnforce, as it acts now
 	LeaseSeconds    float64             `json:"lease_seconds,omitempty"`    // until enforcement ends by itself
 	IntervalSeconds float64             `json:"interval_seconds,omitempty"` // what the rates and drops below cover

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-sensor/weir/pkg/config"
+	"github.com/weir-sensor/weir/pkg/datapath"
+)
+
+// leaseGuard is a process of its own that ends tc's limit when its lease is over, whatever became of the others: unlike XDP, tc doesn't
+// look at the clock.
+type leaseGuard struct {
+	iface string
+
+	mu    sync.Mutex
+	ended chan struct{} // nil before the first start
+}
+
+// start makes sure that it runs.
+func (g *leaseGuard) start() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended != nil {
+		select {
+		case <-g.ended:
+		default:
+			return nil
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "lease-guard", g.iface)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what kills the terminal's processes doesn't kill it
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the lease's guard: %w", err)
+	}
+	ended := make(chan struct{})
+	g.ended = ended
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // it is started again at the next renewal
+	}()
+	return nil
+}
+
+// guardLook is how often the guard looks whether the lease was renewed or ended.
+const guardLook = 5 * time.Second
+
+func newLeaseGuard() *cobra.Command {
+	return &cobra.Command{
+		Use:    "lease-guard INTERFACE",
+		Short:  "End tc's limit when its lease is over (started by the controller)",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+			p, err := newPolicer(config.Default(), args[0], log)
+			if err != nil {
+				return err
+			}
+			for {
+				state, err := p.State()
+				if err == nil && state.Limit == (datapath.Limit{}) {
+					return nil
+				}
+				if err == nil {
+					_, err = p.Expire()
+				}
+				if err != nil {
+					log.Warn("tc's limit can't be looked after", "interface", args[0], "err", err)
+				}
+				select {
+				case <-time.After(max(min(state.Lease, guardLook), 100*time.Millisecond)):
+				case <-cmd.Context().Done():
+					return nil
+				}
+			}
+		},
+	}
+}

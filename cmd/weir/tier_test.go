@@ -1,0 +1,186 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weir-sensor/weir/pkg/tc"
+	te "github.com/weir-sensor/weir/pkg/testenv"
+	"github.com/weir-sensor/weir/pkg/wire"
+)
+
+// needPolice skips where the kernel has no police action, as scripts/vm's has.
+func (s *site) needPolice() {
+	s.t.Helper()
+	s.Bank.Do(s.t, func() {
+		if err := tc.SetPolice(tc.Police{Index: 1}); err != nil {
+			if os.Getenv("VM") != "" {
+				s.t.Fatal(err)
+			}
+			s.t.Skipf("%v: see scripts/vm", err)
+		}
+		if err := tc.RemovePolice(1); err != nil {
+			s.t.Fatal(err)
+		}
+	})
+}
+
+// From the flood to the drops and back, whatever there is to attach to.
+func TestTiersEndToEnd(t *testing.T) {
+	for _, x := range []struct {
+		tier, limiter string
+		spares        bool // customers, since sources are told apart
+	}{
+		{"xdp-generic", "auto", true}, {"tc-bpf", "auto", true}, {"xdp-native", "tc", true}, {"tc-police", "auto", false},
+	} {
+		t.Run(x.tier+" "+x.limiter, func(t *testing.T) {
+			s := newSite(t)
+			if x.limiter == "tc" || x.tier == "tc-police" {
+				s.needPolice()
+			}
+			s.serve()
+			up := s.start("up", "--monitor-calm", "6s", "--sensor-tier", x.tier, "--limiter", x.limiter)
+			o := te.Observe(t, s.Bank, brokerAddr)
+			o.Await(t, patience, "presence", is("status/sensor", `"online"`, `"`+x.tier+`"`))
+			start := time.Now()
+			f := te.Flood(t, s.Attacker, s.Bank, te.FloodOptions{Target: s.Bank.Addr(80), Rate: 4000})
+			o.Await(t, patience, "early report", since(start, is("metrics/network", `"early":true`, `"tier":"`+x.tier+`"`)))
+			o.Await(t, patience, "alert", since(start, is("alerts", `"SYN packet count exceeded threshold"`, `"raised"`)))
+			m := o.Await(t, patience, "status", since(start, is("status/rate_limiting", `"enable_rate_limiting"`, `"success"`, `"on"`)))
+			byTC := x.limiter == "tc" || x.tier == "tc-police"
+			if strings.Contains(string(m.Payload), "by tc") != byTC {
+				t.Errorf("status %s", m.Payload)
+			}
+			if byTC && x.spares {
+				time.Sleep(2 * time.Second) // who sends too much is found out second by second
+			}
+			if x.spares {
+				if got := te.Connects(t, s.Customer, te.ConnectOptions{Target: s.Bank.Addr(80), N: 50, Concurrency: 4, Path: "/"}); got.Failed > 0 {
+					t.Errorf("a customer during the flood: %v", got)
+				}
+			}
+			m = o.Await(t, patience, "metrics with drops", since(time.Now(), is("metrics/network", `"enforce"`, `"drops":{"`)))
+			n := decode[wire.Network](t, m)
+			if want := map[bool]string{true: "tc-police"}[byTC && x.tier != "tc-police"]; n.Limiter != want && x.tier != "tc-police" {
+				t.Errorf("limiter %q", n.Limiter)
+			}
+			if d := n.Drops["source_rate"] + n.Drops["total_rate"]; float64(d) < 0.6*float64(n.SYNPacketCount) {
+				t.Errorf("%d of %d SYNs are dropped", d, n.SYNPacketCount)
+			}
+			var shown status
+			if err := json.Unmarshal([]byte(s.mustWeir("status", "--json")), &shown); err != nil || shown.Mode != "enforce" || shown.Tier != x.tier {
+				t.Errorf("weir status: %+v, %v", shown, err)
+			}
+			f.Stop()
+			end := time.Now()
+			o.Await(t, 40*time.Second, "disable", since(end, is("control/command", `"disable_rate_limiting"`)))
+			o.Await(t, patience, "status off", since(end, is("status/rate_limiting", `"disable_rate_limiting"`, `"success"`, `"off"`)))
+			up.Stop()
+			if out := s.mustWeir("unload"); out != "unloaded from eth0\n" {
+				t.Errorf("unload says %q", out)
+			}
+			s.nothingIsLeft()
+			if left := s.filters(); len(left) > 0 {
+				t.Errorf("%+v", left)
+			}
+		})
+	}
+}
+
+// Without anything that counts packets, the rest is told all the same.
+func TestTierNone(t *testing.T) {
+	s := newSite(t)
+	s.start("up", "--sensor-tier", "none")
+	o := te.Observe(t, s.Bank, brokerAddr)
+	o.Await(t, patience, "presence", is("status/sensor", `"online"`, `"tier":"none"`))
+	o.Await(t, patience, "metrics", is("metrics/cpu", `"cpu_usage"`))
+	o.Await(t, patience, "network metrics", is("metrics/network", `"active_tcp_connections"`, `"tier":"none"`))
+	if got := s.order(o, `{"command": "enable_rate_limiting"}`, `"enable_rate_limiting"`); got.Status != wire.Failure {
+		t.Errorf("%+v", got)
+	}
+}
+
+// filters are tc's on the bank's interface.
+func (s *site) filters() (all []tc.Filter) {
+	s.t.Helper()
+	s.Bank.Do(s.t, func() {
+		i, err := net.InterfaceByName(s.Bank.Interface)
+		if err == nil {
+			all, err = tc.Filters(i.Index)
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	})
+	return all
+}
+
+// tc's limit ends with its lease though all of weir was killed.
+func TestPoliceEndsWhenWeirIsKilled(t *testing.T) {
+	s := newSite(t)
+	s.needPolice()
+	up := s.start("up", "--limiter", "tc")
+	o := te.Observe(t, s.Bank, brokerAddr)
+	start := time.Now()
+	s.order(o, `{"command": "enable_rate_limiting", "ttl_seconds": 4}`, `"success"`)
+	up.Kill()
+	if len(s.filters()) == 0 {
+		t.Error("tc's limit ended at once")
+	}
+	te.Eventually(t, 15*time.Second, "end of tc's limit", func() bool { return len(s.filters()) == 0 })
+	if d := time.Since(start); d < 4*time.Second {
+		t.Errorf("it ended after %v", d)
+	}
+}
+
+// The other actuator takes over under a flood: what comes is counted on, and hardly more comes through.
+func TestActuatorsTakeOver(t *testing.T) {
+	s := newSite(t)
+	s.needPolice()
+	s.start("broker")
+	s.start("sensor", "--broker", "tcp://"+brokerAddr)
+	o := te.Observe(t, s.Bank, brokerAddr)
+	var controller *te.Process
+	choose := func(limiter string) {
+		if controller != nil {
+			controller.Signal(syscall.SIGTERM)
+			if err := controller.Wait(patience); err != nil {
+				t.Fatal(err)
+			}
+		}
+		controller = s.start("controller", "--broker", "tcp://"+brokerAddr, "--limiter", limiter, "--limit-challenge", "never")
+	}
+	choose("xdp")
+	s.order(o, `{"command": "enable_rate_limiting", "rate": 10, "burst": 10, "ttl_seconds": 600}`, `"success"`)
+	r := s.reader()
+	before, _ := counters(t, r)
+	f := te.Flood(t, s.Attacker, s.Bank, te.FloodOptions{Target: s.Bank.Addr(80), Rate: 2000})
+	for i, limiter := range []string{"tc", "xdp", "tc"} {
+		choose(limiter)
+		want := map[string]string{"tc": `"limiter":"tc-police"`, "xdp": `"enforce"`}[limiter]
+		m := o.Await(t, patience, "metrics by "+limiter, since(time.Now().Add(2*time.Second), is("metrics/network", want)))
+		if n := decode[wire.Network](t, m); n.Mode != wire.ModeEnforce || (n.Limiter == "tc-police") != (limiter == "tc") {
+			t.Errorf("%d, %s: %s", i, limiter, m.Payload)
+		}
+	}
+	sent := f.Stop()
+	time.Sleep(100 * time.Millisecond)
+	after, _ := counters(t, r)
+	if after-before != sent {
+		t.Errorf("%d SYNs were counted of %d", after-before, sent)
+	}
+	var shown status
+	if err := json.Unmarshal([]byte(s.mustWeir("status", "--json")), &shown); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range shown.Classes {
+		if passed := c.Passed + c.WouldDrop; c.Class == "syn" && (passed > sent/5 || c.Dropped+passed < sent) {
+			t.Errorf("of %d SYNs %+v", sent, c)
+		}
+	}
+}
