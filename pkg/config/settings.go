@@ -92,6 +92,10 @@ var Settings = complete(withBudgets([]Setting{
 	{Key: "allow-remote", Commands: embedded, field: func(c *Config) any { return &c.Listen.AllowRemote },
 		Help: "let the embedded broker listen on other addresses than loopback: whoever reaches it can command"},
 
+	{Key: "limiter", Commands: slices.Concat(limiting, []string{"status", "top", "doctor"}), field: func(c *Config) any { return &c.Limiter },
+		check: oneOf("auto", "xdp", "tc"),
+		Help:  "what limits SYNs: xdp; tc, by police actions; or auto: xdp, and tc where no BPF program can be attached"},
+
 	{Key: "sensor.interval", Commands: intervals, field: func(c *Config) any { return &c.Sensor.Interval },
 		Help: "time between regular metrics; sensor and monitor must agree"},
 	{Key: "sensor.early-report", Commands: sensing, field: func(c *Config) any { return &c.Sensor.EarlyReport },
@@ -104,9 +108,6 @@ var Settings = complete(withBudgets([]Setting{
 		check: oneOf("auto", "xdp-native", "xdp-generic", "tc-bpf", "tc-police", "none"),
 		Help:  "how to attach: auto for the fastest that works, or xdp-native, xdp-generic, tc-bpf, tc-police or none alone"},
 
-	{Key: "limiter", Commands: slices.Concat(limiting, []string{"status", "top", "doctor"}), field: func(c *Config) any { return &c.Limiter },
-		check: oneOf("auto", "xdp", "tc"),
-		Help:  "what limits SYNs: xdp; tc, by police actions; or auto: xdp, and tc where no BPF program can be attached"},
 	{Key: "limit.rate", Commands: limiting, field: func(c *Config) any { return &c.Limit.Rate },
 		Help: "SYNs per second that a source may send while limiting is on, unless the command says otherwise"},
 	{Key: "limit.burst", Commands: limiting, field: func(c *Config) any { return &c.Limit.Burst },
