@@ -8,9 +8,10 @@ import (
 
 // Cost is what one packet of a class costs in the datapath.
 type Cost struct {
-	Class  Class
-	Packet time.Duration // mean
-	Drop   bool          // what became of it
+	Class      Class
+	Challenged bool          // a SYN that is answered by a cookie, an ACK that is looked at for one: from a new source each
+	Packet     time.Duration // mean
+	Verdict    Verdict       // what became of it
 }
 
 // PerCore is how many such packets one core can judge in a second, if it did nothing else: an upper bound, since driver
@@ -22,31 +23,66 @@ func (c Cost) PerCore() float64 {
 	return float64(time.Second) / float64(c.Packet)
 }
 
+// Load is what a datapath has to do, as far as it decides on what packets cost.
+type Load struct {
+	Limit         Limit
+	Budgets       Budgets
+	Sources       int // of the source table, a power of two
+	Enforce       bool
+	Challenge     bool // SYNs may be challenged
+	KernelCookies bool // by the kernel's cookies alone
+	TC            bool // attached to tc, not to XDP
+}
+
 // capacityRuns of each frame take some ten milliseconds.
 const capacityRuns = 200_000
 
 // Capacity measures the program on this machine with frames of each class (BPF_PROG_TEST_RUN). It runs a copy with maps of
-// its own, so that no live counter moves and no live source is charged.
-func Capacity(l Limit, b Budgets, sources int, enforce bool) (_ []Cost, err error) {
-	c := constants{seed: newSeed(), sources: sources, note: true}
+// its own, so that no live counter moves and no live source is charged. To measure the challenge it listens on a loopback port.
+func Capacity(l Load) (_ []Cost, err error) {
+	costs, err := l.classes()
+	if err != nil || !l.Challenge {
+		return costs, err
+	}
+	challenge, err := l.challenge()
+	return append(costs, challenge...), err
+}
+
+// copy loads the program with maps of its own.
+func (l Load) copy(c constants) (*bpfObjects, error) {
+	c.seed, c.secret, c.sources = newSeed(), newSeed(), l.Sources
 	objs, err := c.load(nil)
 	if err != nil {
 		return nil, err
 	}
+	if err := errors.Join(objs.prepare(c, l.Limit, "", time.Now()), writeBudgets(objs.Budgets, l.Budgets)); err != nil {
+		return nil, errors.Join(err, objs.Close())
+	}
+	return objs, nil
+}
+
+func enforce(objs *bpfObjects, change func(*bpfWeirControl)) error {
+	return changeControl(objs.Control, func(raw *bpfWeirControl) {
+		raw.Mode, raw.UntilNs = modeEnforce, monotonicNow()+uint64(time.Hour)
+		change(raw)
+	})
+}
+
+// classes costs one frame of each class, always the same, without a challenge.
+func (l Load) classes() (_ []Cost, err error) {
+	objs, err := l.copy(constants{note: true, tc: l.TC})
+	if err != nil {
+		return nil, err
+	}
 	defer func() { err = errors.Join(err, objs.Close()) }()
-	if err := objs.prepare(c, l, "", time.Now()); err != nil {
-		return nil, err
-	}
-	if err := writeBudgets(objs.Budgets, b); err != nil {
-		return nil, err
-	}
-	if enforce {
-		err := changeControl(objs.Control, func(raw *bpfWeirControl) {
-			raw.Mode, raw.UntilNs = modeEnforce, monotonicNow()+uint64(time.Hour)
-		})
-		if err != nil {
+	if l.Enforce {
+		if err := enforce(objs, func(*bpfWeirControl) {}); err != nil {
 			return nil, err
 		}
+	}
+	drop := uint32(xdpActionDrop)
+	if l.TC {
+		drop = tcActShot
 	}
 	var costs []Cost
 	for class, frame := range sampleFrames() {
@@ -54,12 +90,21 @@ func Capacity(l Limit, b Budgets, sources int, enforce bool) (_ []Cost, err erro
 		if err != nil {
 			return nil, fmt.Errorf("run the datapath on a %v frame: %w", Class(class), err)
 		}
-		costs = append(costs, Cost{Class(class), took, action == xdpActionDrop})
+		cost := Cost{Class: Class(class), Packet: took}
+		if action == drop {
+			cost.Verdict = VerdictDrop
+		}
+		costs = append(costs, cost)
 	}
 	return costs, nil
 }
 
-const xdpActionDrop = 1 // XDP_DROP of linux/bpf.h
+// Of linux/bpf.h and linux/pkt_cls.h.
+const (
+	xdpActionDrop = 1
+	xdpActionTX   = 3
+	tcActShot     = 2
+)
 
 // sampleFrames are the smallest of each class, by class.
 func sampleFrames() [NumClasses][]byte {

@@ -15,17 +15,56 @@ func TestCapacityMeasuresEachClass(t *testing.T) {
 		}
 	}
 	te.Root(t)
-	costs, err := Capacity(DefaultLimit, Budgets{}, MinSources, true)
+	costs, err := Capacity(Load{Limit: DefaultLimit, Sources: MinSources, Enforce: true})
 	must(t, err)
 	if len(costs) != int(NumClasses) {
 		t.Fatalf("%d classes", len(costs))
 	}
 	for i, c := range costs {
-		if c.Class != Class(i) || c.Packet <= 0 || c.Packet > time.Millisecond || c.PerCore() < 1000 {
-			t.Errorf("%+v, %.0f packets per second and core", c, c.PerCore())
+		c.plausible(t)
+		if c.Class != Class(i) || c.Challenged {
+			t.Errorf("%+v", c)
 		}
-		if c.Drop != (c.Class == ClassSYN) {
-			t.Errorf("%v: dropped is %v under a limit of SYNs", c.Class, c.Drop)
+		if (c.Verdict == VerdictDrop) != (c.Class == ClassSYN) {
+			t.Errorf("%v: %v under a limit of SYNs", c.Class, c.Verdict)
+		}
+	}
+}
+
+func (c Cost) plausible(t *testing.T) {
+	t.Helper()
+	if c.Packet <= 0 || c.Packet > time.Millisecond || c.PerCore() < 1000 {
+		t.Errorf("%+v, %.0f packets per second and core", c, c.PerCore())
+	}
+}
+
+// The challenge is measured on frames that are answered or dropped each time: it errs if the last one wasn't.
+func TestCapacityMeasuresTheChallenge(t *testing.T) {
+	te.Root(t)
+	bank, _ := te.Pair(t)
+	for _, kernel := range []bool{false, true} {
+		bank.Do(t, func() {
+			costs, err := Load{Limit: DefaultLimit, Sources: MinSources, Challenge: true, KernelCookies: kernel}.challenge()
+			must(t, err)
+			if len(costs) != 2 || costs[0].Class != ClassSYN || costs[0].Verdict != VerdictTX || costs[1].Class != ClassTCP ||
+				costs[1].Verdict != VerdictDrop {
+				t.Fatalf("%+v", costs)
+			}
+			for _, c := range costs {
+				c.plausible(t)
+			}
+		})
+	}
+}
+
+func TestCapacityOfTC(t *testing.T) {
+	te.Root(t)
+	costs, err := Capacity(Load{Limit: DefaultLimit, Sources: MinSources, Enforce: true, TC: true})
+	must(t, err)
+	for _, c := range costs {
+		c.plausible(t)
+		if (c.Verdict == VerdictDrop) != (c.Class == ClassSYN) {
+			t.Errorf("%v: %v under a limit of SYNs", c.Class, c.Verdict)
 		}
 	}
 }
