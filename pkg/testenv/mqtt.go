@@ -40,7 +40,7 @@ func Observe(t testing.TB, h *Host, broker string, filters ...string) *Observer 
 	// -d tells of the subscription, by lines that would stay in a pipe's buffer until the first message. Payloads come in
 	// hex, since they may hold line breaks.
 	args := append([]string{"-oL", "mosquitto_sub"}, brokerArgs(t, broker)...)
-	args = append(args, "-d", "-q", "1", "-F", format)
+	args = append(args, "-d", "-q", "1", "-F", MessageFormat)
 	for _, f := range filters {
 		args = append(args, "-t", f)
 	}
@@ -65,11 +65,15 @@ func Observe(t testing.TB, h *Host, broker string, filters ...string) *Observer 
 	}
 }
 
-// The topic comes last, since it may hold anything.
 const (
 	marker = "message\t"
-	format = `message\t%U\t%r\t%q\t%x\t%t`
+
+	// MessageFormat is what a mosquitto_sub must be given by -F for ObserverOf. The topic comes last, since it may hold anything.
+	MessageFormat = `message\t%U\t%r\t%q\t%x\t%t`
 )
+
+// ObserverOf reads what a mosquitto_sub prints that was started otherwise, with -F MessageFormat.
+func ObserverOf(p *Process) *Observer { return &Observer{process: p} }
 
 // Messages are all that have come so far.
 func (o *Observer) Messages() []Message {
