@@ -109,32 +109,40 @@ func parseObject(b []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(b) {
 		return members, errors.New("not UTF-8 text")
 	}
+	if json.Valid(b) && bytes.HasPrefix(bytes.TrimLeft(b, whiteSpace), []byte("{")) {
+		return members, split(b, members)
+	}
+	return members, splitBroken(b, members)
+}
+
+// splitBroken finds the members before what is wrong, and says what that is.
+func splitBroken(b []byte, members map[string]json.RawMessage) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return members, errors.New(`not a JSON object like {"command": "enable_rate_limiting"}`)
+		return errors.New(`not a JSON object like {"command": "enable_rate_limiting"}`)
 	}
 	for d.More() {
 		t, err := d.Token()
 		name, ok := t.(string)
 		if err != nil || !ok {
-			return members, errBroken
+			return errBroken
 		}
 		if _, again := members[name]; again {
-			return members, fmt.Errorf("%.64q is there twice", name)
+			return fmt.Errorf("%.64q is there twice", name)
 		}
 		var raw json.RawMessage
 		if err := d.Decode(&raw); err != nil {
-			return members, errBroken
+			return errBroken
 		}
 		members[name] = raw
 	}
 	if _, err := d.Token(); err != nil {
-		return members, errBroken
+		return errBroken
 	}
 	if len(bytes.TrimSpace(b[d.InputOffset():])) > 0 {
-		return members, errors.New("text after the JSON object")
+		return errors.New("text after the JSON object")
 	}
-	return members, nil
+	return nil
 }
 
 var errBroken = errors.New("broken JSON")

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -95,6 +96,32 @@ func FuzzDescribe(f *testing.F) {
 		for _, r := range s {
 			if !unicode.IsPrint(r) {
 				t.Fatalf("%q holds %U", s, r)
+			}
+		}
+	})
+}
+
+// Members are those that encoding/json finds.
+func FuzzSplit(f *testing.F) {
+	for _, s := range []string{
+		`{}`, ` { } `, `{"a":1}`, "{\n\"a\" :\t[1, {\"b\": \"}\"}] ,\"c\":\"\\\"\"}\r\n", `{"a":1,"\u0061":2}`, `{"a":null,"b":-1.5e3 ,"c":true}`, `{"":""}`, `{"a":{"a":{}},"b":[[]]}`,
+		`{"a":1,}`, `{"a" 1}`, `[1]`, `{"a":1} x`, `{"a":1`, `{"\ud800":1}`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, payload string) {
+		got, err := parseObject([]byte(payload))
+		want := map[string]json.RawMessage{}
+		if len(payload) > MaxPayload || !utf8.ValidString(payload) {
+			return
+		}
+		wantErr := splitBroken([]byte(payload), want)
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) || len(got) != len(want) {
+			t.Fatalf("%q: %v, %v: %q instead of %q", payload, err, wantErr, got, want)
+		}
+		for name, raw := range want {
+			if string(got[name]) != string(raw) {
+				t.Errorf("%q: %q is %q instead of %q", payload, name, got[name], raw)
 			}
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gowebpki/jcs"
@@ -121,11 +122,7 @@ func Verify(topic string, payload []byte, keyOf func(keyID string) (ed25519.Publ
 		return s, fmt.Errorf("sig is no base64url of %d bytes", ed25519.SignatureSize)
 	}
 	delete(members, memberSignature)
-	rest, err := json.Marshal(members)
-	if err != nil {
-		return s, errBroken
-	}
-	message, err := signedText(topic, rest)
+	message, err := signedText(topic, object(members))
 	if err != nil {
 		return s, err
 	}
@@ -150,6 +147,16 @@ func member(members map[string]json.RawMessage, name string, to any) error {
 	return nil
 }
 
+// object puts members together again, in any order.
+func object(members map[string]json.RawMessage) []byte {
+	out := []byte{'{'}
+	for name, raw := range members {
+		quoted, _ := json.Marshal(name) // can't fail: a string
+		out = append(append(append(append(out, quoted...), ':'), raw...), ',')
+	}
+	return append(bytes.TrimSuffix(out, []byte{','}), '}')
+}
+
 // signedText is what is signed: the context, the topic, and the payload in the form of RFC 8785, so that spaces and the order of
 // members are free.
 func signedText(topic string, payload []byte) ([]byte, error) {
@@ -166,32 +173,29 @@ func signedText(topic string, payload []byte) ([]byte, error) {
 }
 
 // unambiguous refuses what has a canonical form that readers may understand differently: whole numbers that lose digits in it. It
-// refuses deep nesting, too, before anything recurses into it.
+// refuses deep nesting, too, before anything recurses into it. The payload is JSON, as parseObject has found.
 func unambiguous(payload []byte) error {
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.UseNumber()
-	for depth := 0; ; {
-		t, err := d.Token()
-		switch v := t.(type) {
-		case json.Delim:
-			if v == '{' || v == '[' {
-				depth++
-			} else {
-				depth--
-			}
-			if depth > maxDepth {
+	depth := 0
+	for i := 0; i < len(payload); i++ {
+		switch c := payload[i]; {
+		case c == '"':
+			i = endOfString(payload, i)
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
 				return fmt.Errorf("nested deeper than %d", maxDepth)
 			}
-			if depth == 0 {
-				return nil
+		case c == '}' || c == ']':
+			depth--
+		case c == '-' || c >= '0' && c <= '9':
+			begin := i
+			for i+1 < len(payload) && strings.IndexByte("+-.0123456789Ee", payload[i+1]) >= 0 {
+				i++
 			}
-		case json.Number:
-			if f, err := v.Float64(); err != nil || f > MaxSeq || f < -MaxSeq {
-				return fmt.Errorf("number %.30s is beyond what JSON keeps exactly, 2^53: write it as a string", v)
+			number := string(payload[begin : i+1])
+			if f, err := strconv.ParseFloat(number, 64); err != nil || f > MaxSeq || f < -MaxSeq {
+				return fmt.Errorf("number %.30s is beyond what JSON keeps exactly, 2^53: write it as a string", number)
 			}
-		}
-		if err != nil {
-			return errBroken
 		}
 	}
+	return nil
 }

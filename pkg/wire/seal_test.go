@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -151,6 +152,45 @@ func FuzzVerify(f *testing.F) {
 		c, err := DecodeCommand([]byte(payload))
 		if s != good || topic != sealTopic || err != nil || c.Command != EnableRateLimiting {
 			t.Errorf("%q on %q is good: %+v, %+v, %v", payload, topic, s, c, err)
+		}
+	})
+}
+
+// What is ambiguous is the same to encoding/json.
+func FuzzUnambiguous(f *testing.F) {
+	for _, s := range []string{
+		unsigned, `{"a":[1,-2.5e3,{"b":"}]\\""}]}`, `{"a":9007199254740992}`, `{"a":-9007199254740991}`, `{"a":1e400}`, `{"9":"1e400\"9e99"}`,
+		`{"a":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, payload string) {
+		if _, err := parseObject([]byte(payload)); err != nil {
+			return
+		}
+		want, depth := true, 0
+		d := json.NewDecoder(strings.NewReader(payload))
+		d.UseNumber()
+		for want {
+			token, err := d.Token()
+			if err != nil {
+				break
+			}
+			switch v := token.(type) {
+			case json.Delim:
+				if v == '{' || v == '[' {
+					depth++
+				} else {
+					depth--
+				}
+				want = depth <= maxDepth
+			case json.Number:
+				n, err := v.Float64()
+				want = err == nil && n <= MaxSeq && n >= -MaxSeq
+			}
+		}
+		if err := unambiguous([]byte(payload)); (err == nil) != want {
+			t.Errorf("%q: %v", payload, err)
 		}
 	})
 }
