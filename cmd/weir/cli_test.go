@@ -44,7 +44,7 @@ func TestErrorsAreOneLineWithAMend(t *testing.T) {
 		{[]string{"monitor", "--config", file("typo", "monitor:\n  syn-treshold: 7\n")}, []string{"typo:2", "syn-threshold"}},
 		{[]string{"monitor", "--config", file("type", "monitor:\n  syn-threshold: many\n")}, []string{"type:2", "many"}},
 		{[]string{"monitor", "--config", file("binary", "\x7fELF\x00\x01")}, []string{"binary"}},
-		{[]string{"ctl", "enable-rate-limiting", "--broker", "tcp://127.0.0.1:9"}, []string{"is the broker running"}},
+		{[]string{"ctl", "enable-rate-limiting", "--broker", "tcp://127.0.0.1:9"}, []string{"start the broker"}},
 		{[]string{"ctl", "enable-rate-limiting", "--rate", "0"}, []string{"above 0"}},
 		{[]string{"ctl", "enable-rate-limiting", "--rate", "1000000000000"}, []string{"from 1 to 100000"}},
 		{[]string{"ctl", "enable-rate-limiting", "--ttl", "100ms"}, []string{"from 1 to 86400"}},

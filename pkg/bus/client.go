@@ -31,6 +31,7 @@ type Client struct {
 	mu     sync.Mutex
 	subs   []*subscription
 	link   *link         // the connection to subscribe on; nil while away
+	why    error         // the last attempt to connect failed; nil for none
 	up     chan struct{} // closed while link is set and its subscriptions are restored
 	closed bool
 }
@@ -92,8 +93,19 @@ func (c *Client) AwaitConnection(ctx context.Context) error {
 	case <-up:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("connect to %s: %w: is the broker running?", c.address, ctx.Err())
+		return c.notConnected(ctx.Err())
 	}
+}
+
+// notConnected says why, as far as it is known.
+func (c *Client) notConnected(err error) error {
+	c.mu.Lock()
+	why := c.why
+	c.mu.Unlock()
+	if why == nil {
+		return fmt.Errorf("connect to %s: %w: is the broker running?", c.address, err)
+	}
+	return fmt.Errorf("connect to %s: %w: %s", c.address, why, explain(why))
 }
 
 // current is the connection to publish on, nil while away.

@@ -50,6 +50,9 @@ func (c *Client) keepConnected(ctx context.Context) {
 func (c *Client) connectOnce(ctx context.Context) (*link, error) {
 	l, err := c.dial(ctx, c.opts.ClientID)
 	if err != nil {
+		c.mu.Lock()
+		c.why = err
+		c.mu.Unlock()
 		return nil, err
 	}
 	c.mu.Lock()

@@ -21,7 +21,7 @@ func explain(err error) string {
 	case errors.As(err, &dns):
 		return "check the host name in --broker"
 	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
-		return "check the user name and password"
+		return "check the user name and password, or whether the broker has read a trust file that knows the identity"
 	case errors.As(err, &certificate):
 		return "the broker isn't who it must be: check its certificate, its name in --broker, and this clock"
 	case errors.As(err, &alert):
