@@ -82,9 +82,9 @@ func locate(bpffs, iface string) (place, error) {
 	if bpffs == "" {
 		bpffs = DefaultBPFFS
 	}
-	i, err := net.InterfaceByName(iface)
+	i, err := FindInterface(iface)
 	if err != nil {
-		return place{}, fmt.Errorf("interface %q: there is no such interface%s: choose one with --interface", iface, others())
+		return place{}, err
 	}
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
@@ -93,6 +93,15 @@ func locate(bpffs, iface string) (place, error) {
 	return place{
 		bpffs: bpffs, iface: iface, ifindex: i.Index, netns: uint32(st.Ino), key: fmt.Sprintf("%d-%d", st.Ino, i.Index),
 	}, nil
+}
+
+// FindInterface finds it in the network namespace of the calling thread.
+func FindInterface(name string) (*net.Interface, error) {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("interface %q: there is no such interface%s: choose one with --interface", name, others())
+	}
+	return i, nil
 }
 
 func others() string {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -49,9 +48,9 @@ func New(o Options) (*Policer, error) {
 	if err := o.Total.Validate(); err != nil {
 		return nil, fmt.Errorf("all sources together: %w", err)
 	}
-	i, err := net.InterfaceByName(o.Interface)
+	i, err := datapath.FindInterface(o.Interface)
 	if err != nil {
-		return nil, fmt.Errorf("interface %q: %w: choose one with --interface", o.Interface, err)
+		return nil, err
 	}
 	if o.Run == "" {
 		o.Run = DefaultRun
