@@ -217,6 +217,10 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		return part{}, fmt.Errorf("controller: %w", err)
 	}
 	log := s.log.With("component", "controller")
+	servers, err := s.newScaler(log)
+	if err != nil {
+		return part{}, err
+	}
 	lists, err := listSettings(s.cfg)
 	if err != nil {
 		return part{}, err
@@ -248,6 +252,9 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		defer done()
 		c.Audit(noted)
 		c.KeepLists(controllersLists(lister))
+		if servers != nil {
+			c.ScaleBy(servers)
+		}
 		var beside sync.WaitGroup
 		defer beside.Wait()
 		ctx, cancel := context.WithCancel(ctx)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
@@ -45,8 +42,8 @@ waits for the second.`,
 		newListVerb("unblock", wire.UnblockSource, "Take a block back"),
 		newListVerb("allow", wire.AllowSource, "Let all packets of a source pass, up to the ceiling"),
 		newListVerb("unallow", wire.UnallowSource, "Take an allow back"),
-		newVerb(wire.ScaleUpServers, "Add a server"),
-		newVerb(wire.ScaleDownServers, "Take a server away"),
+		newScaleVerb(wire.ScaleUpServers, "Add servers, and wait until they answer"),
+		newScaleVerb(wire.ScaleDownServers, "Take servers away, once their requests have ended"),
 	)
 	return cmd
 }
@@ -72,17 +69,22 @@ func newVerb(command, short string) *cobra.Command {
 				ttl, _ := flags.GetDuration("ttl")
 				c.TTLSeconds = ttl.Seconds()
 			}
+			if flags.Changed("count") {
+				if c.Count, _ = flags.GetUint64("count"); c.Count == 0 {
+					return errors.New("--count: give 1 or more")
+				}
+			}
 			// A zero would be left out of the payload, and the default taken.
 			if flags.Changed("rate") && c.Rate == 0 || flags.Changed("burst") && c.Burst == 0 ||
 				flags.Changed("ttl") && c.TTLSeconds == 0 {
 				return errors.New("--rate, --burst and --ttl: give a value above 0, or leave the flag out")
 			}
 			timeout, _ := flags.GetDuration("timeout")
-			return send(cmd, c, timeout)
+			return send(cmd, c, timeout, flags.Changed("timeout"))
 		},
 	}
 	cmd.Flags().String("reason", "", "for the record, 512 bytes at most")
-	cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait for the broker and for the status")
+	cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait for the broker and for the status; by default longer where a second person or servers are waited for")
 	return settledAs(cmd, "ctl")
 }
 
@@ -102,87 +104,11 @@ func newListVerb(verb, command, short string) *cobra.Command {
 	return cmd
 }
 
-// send sends a command and reports its status.
-func send(cmd *cobra.Command, c wire.Command, timeout time.Duration) error {
-	s, err := newSetup(cmd)
-	if err != nil {
-		return err
-	}
-	status, err := s.order(cmd.Context(), c, timeout, func(waits wire.Status) {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", waits.Command, waits.Detail)
-	})
-	if err != nil {
-		return err
-	}
-	return report(cmd.OutOrStdout(), status)
-}
-
-// order publishes a command over a connection of its own, and waits for the status with its ID. One that needs a second person is told
-// to waits, and waited for; without waits, that is the answer.
-func (s setup) order(ctx context.Context, c wire.Command, timeout time.Duration, waits func(wire.Status)) (wire.Status, error) {
-	c.ID = rand.Text()
-	c.Timestamp = wire.Timestamp(time.Now())
-	payload, err := wire.Encode(c)
-	if err != nil {
-		return wire.Status{}, err
-	}
-	if _, err := wire.DecodeCommand(payload); err != nil {
-		return wire.Status{}, err // what the controller would say
-	}
-
-	o, err := s.busOptions("ctl")
-	if err != nil {
-		return wire.Status{}, err
-	}
-	o.ClientID = "weir-ctl-" + c.ID
-	client, err := bus.Connect(o)
-	if err != nil {
-		return wire.Status{}, err
-	}
-	defer client.Close()
-	whole := ctx
-	ctx, cancel := context.WithTimeout(whole, timeout)
-	defer cancel()
-	if err := client.AwaitConnection(ctx); err != nil {
-		return wire.Status{}, err
-	}
-	answers := make(chan wire.Status, 2)
-	err = client.Subscribe(s.root.Status(), func(m bus.Message) {
-		status, err := wire.DecodeStatus(m.Payload)
-		if err == nil && m.Refused == nil && status.ID == c.ID {
-			select {
-			case answers <- status:
-			default:
-			}
-		}
-	})
-	if err != nil {
-		return wire.Status{}, err
-	}
-	if err := client.Publish(ctx, bus.Publication{Topic: s.root.Command(), Payload: payload, Delivery: bus.Confirmed}); err != nil {
-		return wire.Status{}, err
-	}
-	noAnswer := time.After(timeout)
-	for {
-		select {
-		case status := <-answers:
-			if status.ApprovalUntil == 0 || waits == nil {
-				return status, nil
-			}
-			waits(status)
-			noAnswer = time.After(untilApproved(status, time.Now()) + timeout)
-		case <-whole.Done():
-			return wire.Status{}, fmt.Errorf("%s: %w", c.Command, whole.Err())
-		case <-noAnswer:
-			return wire.Status{}, fmt.Errorf("%s: no answer in %v: is weir controller running, and on the topics of %s?", c.Command, timeout, s.root)
-		}
-	}
-}
-
-// untilApproved is how long a command may wait for a second person; controllers' clocks may be anywhere.
-func untilApproved(status wire.Status, now time.Time) time.Duration {
-	seconds := status.ApprovalUntil - wire.Timestamp(now)
-	return time.Duration(max(0, min(seconds, time.Hour.Seconds())) * float64(time.Second))
+// newScaleVerb is a verb that changes how many servers there are.
+func newScaleVerb(command, short string) *cobra.Command {
+	cmd := newVerb(command, short)
+	cmd.Flags().Uint64("count", 1, fmt.Sprintf("servers, 1 to %d", wire.MaxCount))
+	return cmd
 }
 
 func report(w io.Writer, status wire.Status) error {

@@ -101,7 +101,7 @@ func (s setup) checkReadable(names []string) error {
 type commander struct{ setup }
 
 func (c commander) Send(ctx context.Context, command wire.Command) (wire.Status, error) {
-	return c.order(ctx, command, answerWait, nil)
+	return c.order(ctx, command, waiting{timeout: answerWait}, nil)
 }
 
 func isTerminal(f *os.File) bool {

@@ -25,6 +25,7 @@ type Config struct {
 	Limit    Limit
 	Budgets  [len(BudgetClasses)]Budget
 	Lists    Lists
+	Scaling  Scaling
 	Web      Web
 	Audit    Audit
 	Approval Approval
@@ -145,6 +146,7 @@ func Default() *Config {
 		Limiter:         "auto",
 		Limit:           Limit{Rate: 100, Burst: 200, Lease: 10 * time.Minute, Challenge: "auto", UnverifiedRate: 1000, UnverifiedBurst: 1000},
 		Lists:           Lists{Ceiling: 100_000},
+		Scaling:         defaultScaling,
 		Web: Web{Listen: "127.0.0.1:8080", SecondFactor: "required", History: "/var/lib/weir/history.db", KeepMetrics: 7 * 24 * time.Hour,
 			KeepEvents: 90 * 24 * time.Hour, HistoryMB: 1024},
 		Approval: Approval{Within: 2 * time.Minute},

@@ -44,7 +44,7 @@ var (
 )
 
 // Settings is every setting there is, in the order in which people should read them.
-var Settings = complete(withBudgets([]Setting{
+var Settings = complete(withScaling(withBudgets([]Setting{
 	{Key: "interface", Type: List, Commands: atDatapath, field: func(c *Config) any { return &c.Interface },
 		Help: "network interface to protect, or several; empty for that of the default route"},
 	{Key: "bpffs", Commands: atDatapath, field: func(c *Config) any { return &c.BPFFS },
@@ -216,7 +216,7 @@ var Settings = complete(withBudgets([]Setting{
 		check: oneOf("debug", "info", "warn", "error"), Help: "least that is logged: debug, info, warn or error"},
 	{Key: "log.format", Commands: everything, field: func(c *Config) any { return &c.Log.Format },
 		check: oneOf("auto", "text", "json"), Help: "form of the log: text, json, or auto for json under systemd and else text"},
-}))
+})))
 
 // complete derives what follows from the key and the field.
 func complete(all []Setting) []Setting {

@@ -74,7 +74,7 @@ func (a *approvals) ask(now time.Time, cmd wire.Command, person string) (others 
 
 // same tells commands that do the same.
 func same(a, b wire.Command) bool {
-	return a.Command == b.Command && a.Source == b.Source && a.Rate == b.Rate && a.Burst == b.Burst && a.TTLSeconds == b.TTLSeconds
+	return a.Command == b.Command && a.Source == b.Source && a.Rate == b.Rate && a.Burst == b.Burst && a.TTLSeconds == b.TTLSeconds && max(a.Count, 1) == max(b.Count, 1)
 }
 
 // expired takes out those that nobody else has sent in time.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/audit"
@@ -54,6 +55,12 @@ type Controller struct {
 	audit *audit.Log // nil for none
 
 	approvals approvals
+
+	scaler       Scaler // nil for none
+	scaling      sync.WaitGroup
+	whileScaling context.Context // Run's
+	scaled       chan scaled
+	servers      *wire.Servers // as far as is known
 }
 
 const (
@@ -77,6 +84,7 @@ func New(cfg Config, b Bus, l Limiter, out io.Writer, log *slog.Logger) (*Contro
 		warnings: console.Complaints{Log: log, Every: warnEvery},
 		commands: make(chan bus.Message),
 		retained: make(chan wire.Status, 1),
+		scaled:   make(chan scaled),
 
 		approvals: approvals{commands: cfg.Approve, within: cfg.ApproveWithin},
 	}
@@ -101,6 +109,7 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 		case <-time.After(stopWait):
 		}
 	}()
+	defer c.tendServers(ctx)()
 	connected := make(chan error, 1)
 	// A broker that is slow to answer must not keep a lease from being renewed.
 	go func() { connected <- c.connect(ctx) }()
@@ -126,6 +135,8 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 		case <-forget:
 			c.forget(time.Now())
 			forget = c.approvals.alarm(time.Now())
+		case s := <-c.scaled:
+			c.tellScaled(time.Now(), s)
 		case was := <-c.retained:
 			c.remember(time.Now(), was)
 		case <-timer.C:

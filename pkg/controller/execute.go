@@ -11,8 +11,6 @@ import (
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
-var errNoScaler = errors.New("no scaler is configured")
-
 // execute does what a command says and answers it. It waits for nobody but the datapath.
 func (c *Controller) execute(now time.Time, msg bus.Message) {
 	c.out.Printf("Received control command: %s", msg.Describe())
@@ -51,6 +49,10 @@ func (c *Controller) execute(now time.Time, msg bus.Message) {
 		}
 		asked = append(others, cmd)
 	}
+	if wire.IsScaleCommand(cmd.Command) {
+		c.scale(now, cmd, asked)
+		return
+	}
 	detail, err := c.carryOut(now, cmd)
 	for _, a := range asked {
 		if err != nil {
@@ -70,12 +72,6 @@ func (c *Controller) carryOut(now time.Time, cmd wire.Command) (detail string, e
 	case wire.DisableRateLimiting:
 		c.out.Printf("Disabling rate limiting...")
 		return c.disable(now, cmd)
-	case wire.ScaleUpServers:
-		c.out.Printf("Scaling up servers...")
-		return "", errNoScaler
-	case wire.ScaleDownServers:
-		c.out.Printf("Scaling down servers...")
-		return "", errNoScaler
 	case wire.BlockSource:
 		c.out.Printf("Blocking %s...", cmd.Source)
 		return c.list(now, cmd, datapath.ListBlock)

@@ -28,9 +28,10 @@ func (c *Controller) report(now time.Time, s wire.Status) {
 		out.State = wire.StateOff
 	}
 	topic := c.cfg.Root.StatusRateLimiting()
-	if s.Command == wire.ScaleUpServers || s.Command == wire.ScaleDownServers {
+	if wire.IsScaleCommand(s.Command) {
 		topic = c.cfg.Root.StatusScaling()
 		out = s // the limit is another matter
+		out.Servers = c.servers
 	}
 	payload, err := wire.Encode(out)
 	if err != nil {

@@ -40,10 +40,15 @@ func TestGolden(t *testing.T) {
 		}, as(DecodeNetwork)},
 		{"alert", Alert{at, "SYN packet count exceeded threshold", AlertReminder, "syn_packet_count", 789, 700, "threshold", at - 60, 12}, as(DecodeAlert)},
 		{"command_bare", Command{Command: EnableRateLimiting}, as(DecodeCommand)},
-		{"command", Command{EnableRateLimiting, "7", "monitor", 100, 200, 600, "SYN flood <&>", at, "", ""}, as(DecodeCommand)},
+		{"command", Command{EnableRateLimiting, "7", "monitor", 100, 200, 600, "SYN flood <&>", at, "", 0, ""}, as(DecodeCommand)},
 		{"command_block", Command{Command: BlockSource, ID: "8", Origin: "ctl", TTLSeconds: 60, Reason: "scans", Timestamp: at, Source: "192.0.2.0/24"}, as(DecodeCommand)},
-		{"status", Status{at, EnableRateLimiting, Success, "each source is held to 100 SYN/s", "7", "monitor", "operator-k3v2q2xd", StateOn, 100, 200, at + 600, "monitor", true, "", "controller-k3v2q2xd ends in 9 days", 0}, as(DecodeStatus)},
+		{"status", Status{at, EnableRateLimiting, Success, "each source is held to 100 SYN/s", "7", "monitor", "operator-k3v2q2xd", StateOn, 100, 200, at + 600, "monitor", true, "", "controller-k3v2q2xd ends in 9 days", nil, 0}, as(DecodeStatus)},
 		{"status_waiting", Status{Timestamp: at, Command: DisableRateLimiting, Status: Failure, Detail: "not done yet: alice asks for it", ID: "9", State: StateOn, ApprovalUntil: at + 120}, as(DecodeStatus)},
+		{"command_scale", Command{Command: ScaleUpServers, ID: "10", Origin: "web", Timestamp: at, Count: 2}, as(DecodeCommand)},
+		{"status_scaling", Status{
+			Timestamp: at, Command: ScaleUpServers, Status: Success, Detail: "3 servers instead of 2", ID: "10", Origin: "web",
+			Servers: &Servers{Running: 3, Min: 1, Max: 4, Added: map[string]int{"monitor": 1}, TakesSeconds: 250},
+		}, as(DecodeStatus)},
 		{"presence", Presence{Online, at, "0.1.0", "bank1", "eth0", "xdp-native", Plaintext, ""}, as(DecodePresence)},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -21,6 +21,7 @@ const (
 	MaxTTLSeconds   = 86_400
 	MaxDrainSeconds = 3_600 // burst / rate
 	MaxSourceBytes  = 64
+	MaxCount        = 100 // servers
 )
 
 // DecodeCommand reads control/command. It is strict, since a command changes what a kernel drops: no duplicate member, no
@@ -41,6 +42,7 @@ func DecodeCommand(b []byte) (Command, error) {
 		seconds(members, "ttl_seconds", &c.TTLSeconds, 1, MaxTTLSeconds),
 		seconds(members, "timestamp", &c.Timestamp, 0, math.MaxInt64),
 		source(members, &c.Source),
+		whole(members, "count", &c.Count, MaxCount),
 		spelling(members),
 	}
 	if err == nil && c.Command == "" && errs[1] == nil {
@@ -50,6 +52,9 @@ func DecodeCommand(b []byte) (Command, error) {
 		errs = append(errs, errors.New(`no "source": give an address or a prefix`))
 	} else if !listed && c.Source != "" && c.Command != "" {
 		errs = append(errs, fmt.Errorf("source: only the list commands take one, like %s", BlockSource))
+	}
+	if members["count"] != nil && !IsScaleCommand(c.Command) && c.Command != "" {
+		errs = append(errs, fmt.Errorf("count: only %s and %s take one", ScaleUpServers, ScaleDownServers))
 	}
 	if c.Rate > 0 && c.Burst/c.Rate >= MaxDrainSeconds {
 		errs = append(errs, fmt.Errorf("burst %d at rate %d takes over an hour to refill", c.Burst, c.Rate))
@@ -62,7 +67,7 @@ func DecodeCommand(b []byte) (Command, error) {
 	return c, nil
 }
 
-var commandMembers = []string{"command", "id", "origin", "rate", "burst", "ttl_seconds", "reason", "timestamp", "source",
+var commandMembers = []string{"command", "id", "origin", "rate", "burst", "ttl_seconds", "reason", "timestamp", "source", "count",
 	memberKeyID, memberSeq, memberSignature}
 
 // spelling refuses "Rate" for "rate": ignoring it would do something else than was meant.
@@ -103,6 +108,11 @@ func IsListCommand(command string) bool {
 		return true
 	}
 	return false
+}
+
+// IsScaleCommand tells the commands that change how many servers there are.
+func IsScaleCommand(command string) bool {
+	return command == ScaleUpServers || command == ScaleDownServers
 }
 
 func source(members map[string]json.RawMessage, to *string) error {

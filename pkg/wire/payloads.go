@@ -119,6 +119,7 @@ type Command struct {
 	Reason     string  `json:"reason,omitempty"`
 	Timestamp  float64 `json:"timestamp,omitempty"` // Unix seconds
 	Source     string  `json:"source,omitempty"`    // of the list commands: an address or a prefix, see prefixlist.Parse
+	Count      uint64  `json:"count,omitempty"`     // of the scale commands: servers, 0 for one
 	SignedBy   string  `json:"-"`                   // whose signature was verified; "" for nobody's
 }
 
@@ -164,9 +165,20 @@ type Status struct {
 	Transport string `json:"transport,omitempty"` // Plaintext if everybody on the way to the broker can read and change this; else ""
 	Warning   string `json:"warning,omitempty"`   // that its sender's identity ends soon
 
+	Servers *Servers `json:"servers,omitempty"` // of status/scaling, where a scaler is configured
+
 	// Of a Failure that is none yet: until when, in Unix seconds, the command is carried out if a second person sends it, too. Another
 	// status with this ID tells the end.
 	ApprovalUntil float64 `json:"approval_until,omitempty"`
+}
+
+// Servers are how many there are after a scale command, or at the controller's start.
+type Servers struct {
+	Running      int            `json:"running,omitempty"`       // 0 if they couldn't be counted
+	Min          int            `json:"min"`                     // that scaling leaves
+	Max          int            `json:"max"`                     // that scaling makes
+	Added        map[string]int `json:"added,omitempty"`         // by origin: servers that its commands added and none has taken away
+	TakesSeconds float64        `json:"takes_seconds,omitempty"` // at most, until a scale command is answered
 }
 
 // Plaintext is a transport without TLS, beyond loopback.

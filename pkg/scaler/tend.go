@@ -1,0 +1,79 @@
+package scaler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+var errInterrupted = errors.New("the controller ended while it was under way")
+
+// Tend tells how many servers there are at first, after it has finished or undone what a controller that was killed has begun, and
+// retries what couldn't be undone. It returns when ctx ends.
+func (s *Scaler) Tend(ctx context.Context, tell func(Outcome)) {
+	if out, ok := s.resume(ctx); ok {
+		tell(out)
+	}
+	for {
+		var again <-chan time.Time
+		if s.pending() != nil {
+			again = time.After(retryWait)
+		}
+		select {
+		case <-s.kick:
+			continue
+		case <-again:
+		case <-ctx.Done():
+			return
+		}
+		if out, ok := s.retry(ctx); ok {
+			tell(out)
+		}
+	}
+}
+
+// resume begins with what is there.
+func (s *Scaler) resume(ctx context.Context) (Outcome, bool) {
+	p := s.pending()
+	if p == nil {
+		running, err := s.size(ctx)
+		return s.outcome(nil, running, servers(running)+" found", err), ctx.Err() == nil
+	}
+	if s.take(time.Now(), &p.Order) != nil {
+		return Outcome{}, false
+	}
+	defer s.release()
+	return s.settle(ctx, p, errInterrupted), ctx.Err() == nil
+}
+
+// retry tells when nothing is left to undo.
+func (s *Scaler) retry(ctx context.Context) (Outcome, bool) {
+	p := s.pending()
+	if p == nil || s.take(time.Now(), &p.Order) != nil {
+		return Outcome{}, false
+	}
+	defer s.release()
+	cause := errInterrupted
+	if p.Trouble != "" {
+		cause = errors.New(p.Trouble)
+	}
+	out := s.settle(ctx, p, cause)
+	return out, s.pending() == nil
+}
+
+// settle finishes or undoes what was begun.
+func (s *Scaler) settle(ctx context.Context, p *pending, cause error) Outcome {
+	running, err := s.size(ctx)
+	switch {
+	case err != nil:
+		return s.outcome(&p.Order, 0, "", fmt.Errorf("%w; it is looked at again, for %w", cause, err))
+	case running < min(p.From, p.To) || running > max(p.From, p.To):
+		// Somebody has scaled meanwhile, so neither number is right any more.
+		s.note(func(st *state) { st.Pending = nil })
+		return s.outcome(&p.Order, running, "", fmt.Errorf("%w; %s found, and left as they are", cause, servers(running)))
+	case p.Undo:
+		return s.undo(ctx, p, cause)
+	}
+	return s.attempt(ctx, p)
+}
