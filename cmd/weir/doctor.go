@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,6 +20,8 @@ import (
 	"github.com/weir-sensor/weir/pkg/doctor"
 	"github.com/weir-sensor/weir/pkg/hoststats"
 	"github.com/weir-sensor/weir/pkg/keys"
+	"github.com/weir-sensor/weir/pkg/policer"
+	"github.com/weir-sensor/weir/pkg/tc"
 )
 
 func newDoctor() *cobra.Command {
@@ -24,7 +29,7 @@ func newDoctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look what this host lacks, what that costs, and how to mend it",
 		Long: `Look at the kernel, its settings and what it lets weir load, at privilege, the network card, the clock, who listens, the
-broker and the identity: before the first start, or while weir runs. It changes nothing. The exit status is 1 if anything is bad, which
+broker and the identity: before the first start, or while weir runs. It changes nothing, though the kernel may load modules of its own. The exit status is 1 if anything is bad, which
 keeps weir from protecting this host, and 0 otherwise, with warnings or not.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := newSetup(cmd)
@@ -88,9 +93,10 @@ func (s setup) examineInterfaces(r *doctor.Report) {
 			continue
 		}
 		c := doctor.Card{
-			Name: name, Driver: nic.Driver, MTU: nic.MTU, Queues: nic.Queues, LRO: nic.LRO, XDP: nic.XDP, XDPErr: nic.XDPErr, CPUs: runtime.NumCPU(),
+			Name: name, Driver: nic.Driver, MTU: nic.MTU, Queues: nic.Queues, LRO: nic.LRO, Offloads: nic.Offloads, Strips: nic.Strips, VLANs: nic.VLANs,
+			XDP: nic.XDP, XDPErr: nic.XDPErr, CPUs: runtime.NumCPU(),
 		}
-		c.Tier, c.Err = datapath.Tier(s.cfg.BPFFS, name)
+		s.holding(&c)
 		doctor.Interface(r, c)
 		if i > 0 {
 			continue // the kernel is the same
@@ -101,6 +107,32 @@ func (s setup) examineInterfaces(r *doctor.Report) {
 			continue
 		}
 		doctor.Datapath(r, doctor.Abilities(a))
+		doctor.Policer(r, doctor.Policing(policer.Probe()))
+	}
+}
+
+// holding finds out how weir holds an interface, or who else does.
+func (s setup) holding(c *doctor.Card) {
+	if c.Tier, c.Err = datapath.Tier(s.cfg.BPFFS, c.Name); c.Err != nil {
+		return
+	}
+	p, err := newPolicer(s.cfg, c.Name, s.log)
+	if err != nil {
+		c.Err = err
+		return
+	}
+	limit, err := p.State()
+	if err != nil {
+		c.Err = err
+		return
+	}
+	if c.Tier == "" && limit.Counting {
+		c.Tier = tierPolice
+	}
+	c.Overdue = limit.Limit != (datapath.Limit{}) && limit.Lease == 0
+	if i, err := net.InterfaceByName(c.Name); err == nil {
+		id, err := tc.XDPProgram(i.Index)
+		c.Foreign = err == nil && id != 0 && c.Tier != datapath.TierNative && c.Tier != datapath.TierGeneric
 	}
 }
 
@@ -122,7 +154,29 @@ func (s setup) examineBroker(ctx context.Context, r *doctor.Report) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, brokerWait)
 	defer cancel()
-	doctor.Broker(r, b.URL, bus.Try(ctx, o))
+	until, err := bus.Try(ctx, o)
+	doctor.Broker(r, b.URL, until, time.Now(), err)
+	if file := s.cfg.Web.TLSCert; file != "" {
+		until, err := certificateEnd(file)
+		doctor.Page(r, file, until, time.Now(), err)
+	}
+}
+
+// certificateEnd reads until when the first certificate of a file is good.
+func certificateEnd(file string) (time.Time, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return time.Time{}, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return time.Time{}, fmt.Errorf("%s: there is no certificate in it", file)
+	}
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return c.NotAfter, nil
 }
 
 // identityDirs are the directories of identities that are used here: weir up has one of them.

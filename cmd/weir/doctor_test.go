@@ -53,8 +53,8 @@ func TestDoctor(t *testing.T) {
 	s.start("broker", "--config", filepath.Join(s.dir, "broker", "weir.yaml"), "--listen", guardedAddr)
 	s.start("sensor", s.as("sensor")...)
 	running, status := s.examine("--config", filepath.Join(s.dir, "controller", "weir.yaml"))
-	levels("running", running, map[string]doctor.Level{"broker": doctor.OK, "tier": doctor.OK, "identity": doctor.Warning, "datapath": doctor.OK})
-	if status != 0 || running["tier"].Is != "weir holds it by xdp-native" || !strings.Contains(running["identity"].Is, "ends in 9 days") {
+	levels("running", running, map[string]doctor.Level{"broker": doctor.OK, "tier": doctor.OK, "identity": doctor.Warning, "datapath": doctor.OK, "xdp-generic": doctor.OK, "tc-bpf": doctor.OK})
+	if status != 0 || !strings.Contains(running["broker"].Is, "its certificate is good until 2") || running["tier"].Is != "weir holds it by xdp-native" || !strings.Contains(running["identity"].Is, "ends in 9 days") {
 		t.Errorf("status %d: %+v, %+v", status, running["tier"], running["identity"])
 	}
 	whole, status := s.examine("--identity", s.dir, "--broker", s.url)

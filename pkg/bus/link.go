@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/url"
@@ -50,27 +51,66 @@ func (l *link) leave() {
 	l.drop(ErrClosed)
 }
 
-// Try connects once and leaves again. An error says what to do.
-func Try(ctx context.Context, opts Options) error {
+// Try connects once and leaves again. It returns until when the broker's certificate is good, the zero time if it shows none. An error
+// says what to do.
+func Try(ctx context.Context, opts Options) (until time.Time, err error) {
 	if err := opts.Validate(); err != nil {
-		return err
+		return until, err
 	}
 	address, err := parseAddress(opts.Broker)
 	if err != nil {
-		return err
+		return until, err
 	}
 	if address.User != nil && opts.Username == "" {
 		opts.Username = address.User.Username()
 		opts.Password, _ = address.User.Password()
 	}
 	address.User = nil
+	seen := &certificates{who: opts.Credentials}
+	if opts.Credentials == nil {
+		seen.who = func() Credentials { return Credentials{Username: opts.Username, Password: opts.Password} }
+	}
+	opts.Credentials = seen.credentials
 	c := &Client{opts: opts, address: address}
 	l, err := c.dial(ctx, randomID())
 	if err != nil {
-		return fmt.Errorf("%s: %w: %s", address, err, explain(err))
+		return until, fmt.Errorf("%s: %w: %s", address, err, explain(err))
 	}
 	l.leave()
-	return nil
+	return seen.until(), nil
+}
+
+// certificates notes when the broker's ends, beside all checks.
+type certificates struct {
+	who func() Credentials
+	end atomic.Pointer[time.Time]
+}
+
+func (s *certificates) credentials() Credentials {
+	c := s.who()
+	config := c.TLS.Clone()
+	if config == nil {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	check := config.VerifyConnection
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) > 0 {
+			s.end.Store(&state.PeerCertificates[0].NotAfter)
+		}
+		if check == nil {
+			return nil
+		}
+		return check(state)
+	}
+	c.TLS = config
+	return c
+}
+
+func (s *certificates) until() (t time.Time) {
+	if end := s.end.Load(); end != nil {
+		t = *end
+	}
+	return t
 }
 
 // dial makes one attempt.

@@ -33,7 +33,7 @@ func TestOldKernelIsProbed(t *testing.T) {
 	h.Do(t, func() {
 		can, err := Probe(bpffs, h.Interface)
 		must(t, err)
-		if can.Load != nil || can.Challenge != nil || can.Watch != nil || (can.OwnCookies == nil) != (haveAssign() == nil) {
+		if can.Load != nil || can.Generic != nil || can.TC != nil || can.Challenge != nil || can.Watch != nil || (can.OwnCookies == nil) != (haveAssign() == nil) {
 			t.Errorf("%+v", can)
 		}
 		if tier, err := Tier(bpffs, h.Interface); tier != "" || err != nil {

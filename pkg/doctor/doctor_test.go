@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // machine is one whose files are as given, over those of a host that lacks nothing.
@@ -64,7 +65,7 @@ func TestWhatAMachineLacks(t *testing.T) {
 		{"the JIT", map[string]string{"proc/sys/net/core/bpf_jit_enable": "0"}, []string{"warning jit: net.core.bpf_jit_enable is 0"}},
 		{"a look at the JIT", map[string]string{"proc/sys/net/core/bpf_jit_enable": "-"}, []string{"unknown jit: net.core.bpf_jit_enable can't be read here"}},
 		{"an option", map[string]string{"boot/config-6.1.0-1": "CONFIG_BPF_SYSCALL=y\n# CONFIG_BPF_JIT is not set\nCONFIG_NET_CLS_ACT=y\nCONFIG_NET_SCH_INGRESS=m\n" +
-			"CONFIG_NET_ACT_POLICE=m\nCONFIG_NET_CLS_FLOWER=m\nCONFIG_DEBUG_INFO_BTF=y\nCONFIG_SYN_COOKIES=y\n"}, []string{"warning kernel-options: CONFIG_BPF_JIT isn't set"}},
+			"CONFIG_NET_ACT_POLICE=m\nCONFIG_NET_CLS_FLOWER=m\nCONFIG_NET_CLS_BPF=m\nCONFIG_DEBUG_INFO_BTF=y\nCONFIG_SYN_COOKIES=y\n"}, []string{"warning kernel-options: CONFIG_BPF_JIT isn't set"}},
 		{"its configuration", map[string]string{"boot/config-6.1.0-1": "-"}, []string{"unknown kernel-options: neither /boot/config-6.1.0-1 nor /proc/config.gz is there"}},
 		{"a broken configuration", map[string]string{"boot/config-6.1.0-1": "-", "proc/config.gz": "no gzip"}, []string{"unknown kernel-options: /proc/config.gz: unexpected EOF"}},
 		{"privilege", map[string]string{"proc/self/status": "CapEff:\t0000000000000000\n"}, []string{"bad capabilities: CAP_BPF is missing",
@@ -106,6 +107,12 @@ func TestCards(t *testing.T) {
 		{"a good one", func(*Card) {}, ""},
 		{"held", func(c *Card) { c.Tier = "xdp-native" }, ""},
 		{"held slowly", func(c *Card) { c.Tier = "xdp-generic" }, "warning tier: weir holds it by xdp-generic"},
+		{"held by tc's program", func(c *Card) { c.Tier = "tc-bpf" }, "warning tier: weir holds it by tc-bpf"},
+		{"held by tc alone", func(c *Card) { c.Tier = "tc-police" }, "warning tier: weir holds it by tc-police"},
+		{"somebody else's", func(c *Card) { c.Foreign = true }, "warning tier: weir doesn't hold it, and another XDP program does"},
+		{"forgotten", func(c *Card) { c.Tier, c.Overdue = "xdp-native", true }, "bad lease: tc's limit is on though its lease is over, and nobody lives who would end it"},
+		{"tags", func(c *Card) { c.Strips = true }, ""},
+		{"VLANs without tags", func(c *Card) { c.Strips, c.VLANs = true, true }, "warning nic eth0: there are VLANs on it, and it takes their tags off before XDP"},
 		{"no XDP", func(c *Card) { c.XDP = false }, "warning tier: weir doesn't hold it, and its driver runs no XDP"},
 		{"unknown", func(c *Card) { c.XDPErr = errors.New("drivers tell since Linux 6.3") }, "unknown tier: weir doesn't hold it; whether its driver runs XDP isn't known: drivers tell since Linux 6.3"},
 		{"LRO", func(c *Card) { c.LRO = true }, "warning nic eth0: large receive offload is on"},
@@ -116,6 +123,11 @@ func TestCards(t *testing.T) {
 		row.change(&c)
 		var r Report
 		Interface(&r, c)
+		for _, f := range r {
+			if (f.Level == Bad || f.Level == Warning) && (f.Costs == "" || f.Mend == "") {
+				t.Errorf("%+v doesn't say what it costs, or how to mend it", f)
+			}
+		}
 		if got := strings.Join(r.lines(), "; "); got != row.want {
 			t.Errorf("%s: %q", row.what, got)
 		}
@@ -132,8 +144,21 @@ func TestReports(t *testing.T) {
 	Missing(&r, errors.New("no such interface"))
 	Identity(&r, nil, "sensor-x", "")
 	Identity(&r, nil, "sensor-x", "ends in 9 days")
-	Broker(&r, "tcp://x", nil)
+	now := time.Now()
+	Broker(&r, "tcp://x", time.Time{}, now, nil)
+	Broker(&r, "tls://x", now.AddDate(0, 1, 0), now, nil)
+	Page(&r, "page.crt", now.AddDate(0, 1, 0), now, nil)
+	Policer(&r, Policing{})
 	if r.Bad() != 2 || r.Warnings() != 2 {
+		t.Errorf("%+v", r)
+	}
+	Broker(&r, "tls://x", now.AddDate(0, 0, 13), now, nil)
+	Broker(&r, "tls://x", time.Time{}, now, errors.New("refused"))
+	Page(&r, "page.crt", now.AddDate(0, 0, -1), now, nil)
+	Page(&r, "page.crt", time.Time{}, now, errors.New("no such file"))
+	Policer(&r, Policing{Police: errors.New("no such file or directory")})
+	Policer(&r, Policing{U32: true, Bytes: true})
+	if r.Bad() != 2 || r.Warnings() != 9 {
 		t.Errorf("%+v", r)
 	}
 	var text, machines bytes.Buffer

@@ -49,7 +49,8 @@ var options = []struct{ name, costs string }{
 	{"NET_CLS_ACT", "no challenge by own cookies, and no policer"},
 	{"NET_SCH_INGRESS", "no policer"},
 	{"NET_ACT_POLICE", "no policer"},
-	{"NET_CLS_FLOWER", "the policer matches by u32, which knows no VLANs"},
+	{"NET_CLS_FLOWER", "the policer matches by u32, which finds no SYNs behind two VLAN tags or IPv6 extension headers"},
+	{"NET_CLS_BPF", "no tc-bpf: where there is no XDP SYNs alone are counted"},
 	{"DEBUG_INFO_BTF", "handshakes by the kernel aren't seen, and there is no challenge by own cookies"},
 	{"SYN_COOKIES", "no challenge"},
 }
@@ -95,7 +96,7 @@ func (m Machine) configuration(r *Report, release string) {
 	for _, o := range options {
 		if !has[o.name] {
 			missing++
-			r.add("kernel-options", Warning, "CONFIG_"+o.name+" isn't set", o.costs, "install a kernel that has it, as Debian's do: apt-get install linux-image-amd64")
+			r.add("kernel-options", Warning, "CONFIG_"+o.name+" isn't set", o.costs, newKernel)
 		}
 	}
 	if missing == 0 {

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
@@ -18,6 +20,10 @@ type NIC struct {
 	MTU    int
 	Queues int  // for what is received; 0 for unknown
 	LRO    bool // merges segments before XDP would see them
+	// Offloads are the states of those that change packets before XDP or tc sees them, as "gro on".
+	Offloads []string
+	Strips   bool // takes VLAN tags off before XDP
+	VLANs    bool // has VLAN interfaces
 	// XDP tells whether the driver runs XDP programs itself; XDPErr why that isn't known, as before Linux 6.3.
 	XDP    bool
 	XDPErr error
@@ -40,10 +46,29 @@ func ReadNIC(name string) (NIC, error) {
 		n.Queues = int(channels.RxCount + channels.CombinedCount)
 	}
 	if features, err := e.Features(name); err == nil {
-		n.LRO = features["rx-lro"]
+		n.LRO, n.Strips = features["rx-lro"], features["rx-vlan-hw-parse"]
+		for _, o := range []struct{ short, feature string }{{"lro", "rx-lro"}, {"gro", "rx-gro"}, {"gro-hw", "rx-gro-hw"}, {"rxvlan", "rx-vlan-hw-parse"}} {
+			state := "off"
+			if features[o.feature] {
+				state = "on"
+			}
+			n.Offloads = append(n.Offloads, o.short+" "+state)
+		}
 	}
+	n.VLANs = hasVLANs(name)
 	n.XDP, n.XDPErr = hasXDP(i.Index)
 	return n, nil
+}
+
+// hasVLANs looks at what is made upon an interface.
+func hasVLANs(name string) bool {
+	uppers, _ := filepath.Glob(filepath.Join("/sys/class/net", name, "upper_*", "uevent")) // the pattern is fine
+	for _, u := range uppers {
+		if text, err := os.ReadFile(u); err == nil && strings.Contains(string(text), "DEVTYPE=vlan") {
+			return true
+		}
+	}
+	return false
 }
 
 // The netdev family, see include/uapi/linux/netdev.h.
