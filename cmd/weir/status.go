@@ -30,6 +30,7 @@ type status struct {
 	Budgets      []budgetStatus          `json:"budgets"`
 	Challenge    challengeStatus         `json:"challenge"`
 	Discards     uint64                  `json:"nic_discards"` // in the last second
+	BeyondHost   bool                    `json:"beyond_host"`  // and a flood with them
 	Classes      []classStatus           `json:"classes"`
 	Reasons      map[string]reasonStatus `json:"reasons"`
 	Top          []sourceStatus          `json:"top_sources"`
@@ -149,8 +150,9 @@ func measure(cfg *config.Config, iface string, while time.Duration) (_ status, e
 	if err != nil {
 		return status{}, err
 	}
-	s := newStatusOf(info, control, after, after.Sub(&before), now.Sub(start), top)
-	s.Discards = discards
+	recent := after.Sub(&before)
+	s := newStatusOf(info, control, after, recent, now.Sub(start), top)
+	s.noteDiscards(discards, &recent, cfg.Sensor.EarlyReport)
 	if s.police, err = policeOf(v); err != nil || v.reader == nil {
 		return s, err
 	}
@@ -168,6 +170,18 @@ func measure(cfg *config.Config, iface string, while time.Duration) (_ status, e
 	s.Lists = listsOf(entries, counts)
 	s.Challenge, err = challengeStatusOf(r, info, control)
 	return s, err
+}
+
+// noteDiscards calls what the card discards in a flood beyond the host, as the sensor does: flood is of SYNs in five seconds.
+func (s *status) noteDiscards(discards uint64, recent *datapath.Counters, flood uint64) {
+	var syns float64
+	for _, c := range s.Classes {
+		if c.Class == datapath.ClassSYN.String() {
+			syns = 5 * c.PerSecond
+		}
+	}
+	s.Discards = discards
+	s.BeyondHost = discards > 0 && (flood > 0 && syns > float64(flood) || recent.OverLimit())
 }
 
 func policeOf(v view) (policer.State, error) {
@@ -229,6 +243,12 @@ func (s status) print(w io.Writer) error {
 			s.Since.Format("2006-01-02 15:04:05 MST"), s.Version)
 	}
 	row("mode\t%s", s.modeText())
+	switch {
+	case s.BeyondHost:
+		row("beyond host\tthe network card discarded %d packets in the last second: stop the flood upstream", s.Discards)
+	case s.Discards > 0:
+		row("network card\tdiscarded %d packets in the last second", s.Discards)
+	}
 	if s.Tier == tierPolice && s.Rate == 0 {
 		return s.printClasses(w, t)
 	}
@@ -244,9 +264,6 @@ func (s status) print(w io.Writer) error {
 		row("\t%d connections of each source", s.budgets.Connections)
 	}
 	row("challenge\t%v", s.Challenge)
-	if s.Discards > 0 {
-		row("network card\tdiscarded %d packets in the last second: more comes than this host can take", s.Discards)
-	}
 	return s.printClasses(w, t)
 }
 

@@ -40,6 +40,18 @@ func (c *Counters) Total(v Verdict, r Reason) Count {
 	return sum
 }
 
+// OverLimit tells whether anything was over a limit, or challenged.
+func (c *Counters) OverLimit() bool {
+	for class := range c {
+		for _, v := range []Verdict{VerdictWouldDrop, VerdictDrop, VerdictTX} {
+			if c.Judged(Class(class), v).Packets > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Add adds what another counted.
 func (c *Counters) Add(other *Counters) {
 	for class := range c {

@@ -43,7 +43,7 @@ func (c Config) network(o observation) wire.Network {
 		WouldDrop:            byReason(&o.counted, datapath.VerdictWouldDrop),
 		Challenged:           byReason(&o.counted, datapath.VerdictTX),
 		NICDiscards:          o.discards,
-		BeyondHost:           o.discards > 0 && (o.flood || overLimit(&o.counted)),
+		BeyondHost:           o.discards > 0 && (o.flood || o.counted.OverLimit()), // floods of other classes than SYN show by that,
 		Challenging:          o.control.Challenging,
 		ChallengeStarts:      o.control.ChallengeStarts,
 		Seconds:              o.seconds,
@@ -65,16 +65,6 @@ func (c Config) network(o observation) wire.Network {
 		}
 	}
 	return n
-}
-
-// overLimit tells whether anything was over a limit: floods of other classes than SYN show by that.
-func overLimit(counted *datapath.Counters) bool {
-	for _, v := range []datapath.Verdict{datapath.VerdictDrop, datapath.VerdictWouldDrop, datapath.VerdictTX} {
-		if len(byReason(counted, v)) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // rates has every class, those without packets too, and none if no time has passed.
