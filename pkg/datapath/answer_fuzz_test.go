@@ -17,12 +17,16 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(x.frame.Bytes())
 	}
 	for i := range 12 {
-		v6, tags := i%2 == 0, []uint16{5, 6}[:i%3]
-		f.Add(a.syn(v6, nil, tags...).Bytes())
-		f.Add(a.syn(v6, te.TCPOptions(te.MSS(1460), te.SACKPermitted(), te.Timestamps(7, 0), te.NOP(), te.WindowScale(7)), tags...).Bytes())
-		f.Add(a.syn(v6, bytes.Repeat([]byte{1}, 40), tags...).Bytes())
-		f.Add(a.syn(v6, te.TCPOptions([]byte{254, 38}, make([]byte, 36), te.NOP(), te.NOP()), tags...).Bytes())
-		f.Add(append(a.syn(v6, te.MSS(100), tags...).Bytes(), make([]byte, 100)...))
+		v6, tags, port := i%2 == 0, []uint16{5, 6}[:i%3], uint16(bankPort+i/6) // own cookies, and the kernel's
+		for _, options := range [][]byte{
+			nil,
+			te.TCPOptions(te.MSS(1460), te.SACKPermitted(), te.Timestamps(7, 0), te.NOP(), te.WindowScale(7)),
+			bytes.Repeat([]byte{1}, 40),
+			te.TCPOptions([]byte{254, 38}, make([]byte, 36), te.NOP(), te.NOP()),
+		} {
+			f.Add(toPort(a.syn(v6, options, tags...), port).Bytes())
+		}
+		f.Add(append(toPort(a.syn(v6, te.MSS(100), tags...), port).Bytes(), make([]byte, 100)...))
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		if len(frame) < 14 || len(frame) > 3000 { // what a test run takes

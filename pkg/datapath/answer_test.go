@@ -3,7 +3,9 @@ package datapath
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -15,7 +17,10 @@ import (
 
 const xdpTX = 3
 
-// answerer is the datapath in a host with a listener, to be run on single frames.
+// kernelPort is the port of a listener that takes the kernel's own cookies alone.
+const kernelPort = bankPort + 1
+
+// answerer is the datapath in a host with a listener of each kind, to be run on single frames.
 type answerer struct {
 	*program
 	host *te.Host
@@ -26,7 +31,13 @@ func newAnswerer(t testing.TB) *answerer {
 	host, _ := te.Pair(t)
 	host.Listen(t, netip.AddrPortFrom(netip.IPv6Unspecified(), bankPort))
 	a := &answerer{newProgram(t, DefaultLimit), host}
+	must(t, writeFallback(a.objs.Fallback, bpfWeirFallback{UntilNs: math.MaxUint64}))
 	host.Do(t, func() {
+		var cfg net.ListenConfig
+		cfg.SetMultipathTCP(true)
+		l, err := cfg.Listen(t.Context(), "tcp", netip.AddrPortFrom(netip.IPv6Unspecified(), kernelPort).String())
+		must(t, err)
+		t.Cleanup(func() { l.Close() })
 		offer, err := readOffer()
 		must(t, err)
 		must(t, changeControl(a.objs.Control, func(raw *bpfWeirControl) {
@@ -137,6 +148,13 @@ func (a *answerer) syn(v6 bool, options []byte, tags ...uint16) te.Frame {
 	return f
 }
 
+func toPort(f te.Frame, port uint16) te.Frame {
+	segment := f.L4.(te.TCP)
+	segment.DstPort = port
+	f.L4 = segment
+	return f
+}
+
 func TestAnswersHoldWhatWasOffered(t *testing.T) {
 	a := newAnswerer(t)
 	rng := rand.New(rand.NewPCG(5, 6))
@@ -145,8 +163,17 @@ func TestAnswersHoldWhatWasOffered(t *testing.T) {
 	for i := range 3000 {
 		rng.Shuffle(len(offers), func(i, j int) { offers[i], offers[j] = offers[j], offers[i] })
 		offered := te.TCPOptions(offers[:rng.IntN(len(offers)+1)]...)
-		v6, tags := rng.IntN(2) == 0, rng.IntN(3)
+		v6, tags, byKernel := rng.IntN(2) == 0, rng.IntN(3), rng.IntN(2) == 0
 		f := a.syn(v6, offered, []uint16{5, 6}[:tags]...)
+		want, port := optionsOf(offered), uint16(bankPort)
+		if byKernel {
+			port = kernelPort
+			f = toPort(f, port)
+			if want[8] == nil { // its cookies have no other room for these
+				delete(want, 3)
+				delete(want, 4)
+			}
+		}
 		frame := f.Bytes()
 		b := a.answer(frame)
 		if b == nil {
@@ -159,13 +186,13 @@ func TestAnswersHoldWhatWasOffered(t *testing.T) {
 		if err != nil {
 			t.Fatalf("options % x, IPv6 %v, %d tags: %v", offered, v6, tags, err)
 		}
-		if s.src != f.Dst || s.dst != f.Src || s.srcPort != bankPort || s.dstPort != 1234 || s.ack != 0xffffffff {
+		if s.src != f.Dst || s.dst != f.Src || s.srcPort != port || s.dstPort != 1234 || s.ack != 0xffffffff {
 			t.Fatalf("answer %+v to % x", s, frame)
 		}
 		if string(b[:6]) != string(frame[6:12]) || string(b[6:12]) != string(frame[:6]) || string(b[12:14+4*tags]) != string(frame[12:14+4*tags]) {
 			t.Fatalf("Ethernet header % x answers % x", b[:14+4*tags], frame[:14+4*tags])
 		}
-		want, got := optionsOf(offered), optionsOf(s.options)
+		got := optionsOf(s.options)
 		for _, kind := range []byte{2, 3, 4, 8} {
 			if _, there := want[kind]; there != (got[kind] != nil) {
 				t.Fatalf("case %d: options % x answer % x", i, s.options, offered)
