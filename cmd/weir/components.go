@@ -135,12 +135,12 @@ func sensorPart(s setup, _ *cobra.Command) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	return part{name: "sensor", run: func(ctx context.Context, ready func()) error {
-		return s.runSensor(ctx, ready, names, budgets)
+	return part{name: "sensor", run: func(ctx context.Context, alive func()) error {
+		return s.runSensor(ctx, alive, names, budgets)
 	}}, nil
 }
 
-func (s setup) runSensor(ctx context.Context, ready func(), names []string, budgets datapath.Budgets) (err error) {
+func (s setup) runSensor(ctx context.Context, alive func(), names []string, budgets datapath.Budgets) (err error) {
 	log := s.log.With("component", "sensor", "interface", strings.Join(names, ","))
 	all, err := s.attachAll(names, budgets)
 	if err != nil {
@@ -169,7 +169,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), names []string, budg
 	go all.expire(ctx)
 	err = x.Run(ctx, func() {
 		started = true
-		ready()
+		alive()
 	})
 	if err != nil {
 		return err
@@ -183,7 +183,7 @@ func (s setup) runSensor(ctx context.Context, ready func(), names []string, budg
 func monitorPart(s setup, cmd *cobra.Command) (part, error) {
 	cfg := s.cfg.Monitor
 	cfg.Root = s.root
-	return part{name: "monitor", run: func(ctx context.Context, ready func()) error {
+	return part{name: "monitor", run: func(ctx context.Context, alive func()) error {
 		client, err := s.connect("monitor", nil)
 		if err != nil {
 			return err
@@ -193,7 +193,7 @@ func monitorPart(s setup, cmd *cobra.Command) (part, error) {
 		if err != nil {
 			return err
 		}
-		return m.Run(ctx, ready)
+		return m.Run(ctx, alive)
 	}}, cfg.Validate()
 }
 
@@ -237,7 +237,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		}
 		limiter.all, lister.all = append(limiter.all, l), append(lister.all, k)
 	}
-	return part{name: "controller", run: func(ctx context.Context, ready func()) error {
+	return part{name: "controller", run: func(ctx context.Context, alive func()) error {
 		client, err := s.connect("controller", nil)
 		if err != nil {
 			return err
@@ -267,6 +267,6 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 			}
 		}
 		beside.Go(func() { reloadLists(ctx, cmd, lister, log) })
-		return c.Run(ctx, ready)
+		return c.Run(ctx, alive)
 	}}, nil
 }

@@ -28,10 +28,16 @@ func run() int {
 		if on, _ := cmd.PersistentFlags().GetBool("verbose"); on && errors.As(err, &verbose) {
 			fmt.Fprintln(os.Stderr, verbose.Log())
 		}
+		if errors.Is(err, datapath.ErrUnloaded) {
+			return statusUnloaded
+		}
 		return 1
 	}
 	return 0
 }
+
+// statusUnloaded ends a sensor whose datapath somebody has unloaded. The units don't start it again then.
+const statusUnloaded = 3
 
 // oneLine puts in one line what errors.Join and cobra's suggestions have put in several.
 func oneLine(err error) string {

@@ -9,6 +9,9 @@ import (
 	"github.com/weir-sensor/weir/pkg/config"
 )
 
+// extra makes the commands of builds with tags.
+var extra []func() *cobra.Command
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "weir",
@@ -30,6 +33,9 @@ floods back by a command that anybody authorised may send.
 		newUp(), newSensor(), newMonitor(), newController(), newBroker(), newWeb(),
 		newKeys(), newSign(), newVerify(), newAudit(), newCtl(), newStatus(), newTop(), newUnload(), newLeaseGuard(), newDoctor(), newConfig(), newVersion(),
 	)
+	for _, make := range extra {
+		root.AddCommand(make())
+	}
 	return root
 }
 

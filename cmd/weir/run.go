@@ -7,24 +7,25 @@ import (
 	"os"
 	"sync"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/config"
+	"github.com/weir-sensor/weir/pkg/watchdog"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
 // part is one running component.
 type part struct {
 	name string
-	run  func(ctx context.Context, ready func()) error
-	last bool // to end: others say goodbye through it
+	run  func(ctx context.Context, alive func()) error // calls alive when it's ready, and then whenever it has moved
+	last bool                                          // to end: others say goodbye through it
+	free bool                                          // to hang: the rest is worth more without it than started again
 }
 
 // runAll runs parts until ctx ends or one of them fails. Each starts when the one before it is ready; when all are, systemd
-// and the log are told.
+// and the log are told, and from then on systemd as long as all of them move.
 func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 	group, ctx := errgroup.WithContext(ctx)
 	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -32,6 +33,7 @@ func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 	var others sync.WaitGroup
 	others.Add(1) // the start itself
 	started := sync.OnceFunc(others.Done)
+	var dog watchdog.Dog
 	defer started()
 	context.AfterFunc(ctx, func() {
 		others.Wait()
@@ -40,6 +42,11 @@ func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 	for _, p := range parts {
 		isReady := make(chan struct{})
 		ready := sync.OnceFunc(func() { close(isReady) })
+		moved := func() {}
+		if !p.free {
+			moved = dog.Part(p.name)
+		}
+		alive := func() { moved(); ready() }
 		run := func() error {
 			until := ctx
 			if p.last {
@@ -47,7 +54,7 @@ func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 			} else {
 				defer others.Done()
 			}
-			if err := p.run(until, ready); err != nil {
+			if err := p.run(until, alive); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 			return nil
@@ -65,9 +72,10 @@ func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 	}
 	started()
 	log.Info("ready")
-	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
-		log.Warn("tell systemd", "err", err)
+	if err := watchdog.Ready(); err != nil {
+		log.Warn("it will take weir for one that isn't ready", "err", err)
 	}
+	group.Go(func() error { dog.Watch(ctx, log); return nil })
 	return group.Wait()
 }
 

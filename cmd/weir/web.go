@@ -49,7 +49,7 @@ func webPart(s setup, _ *cobra.Command) (part, error) {
 	if err := cfg.Validate(); err != nil {
 		return part{}, fmt.Errorf("web: %w", err)
 	}
-	return part{name: "web", run: func(ctx context.Context, ready func()) error {
+	return part{name: "web", run: func(ctx context.Context, alive func()) error {
 		log := s.log.With("component", "web")
 		client, err := s.connect("web", nil)
 		if err != nil {
@@ -79,7 +79,7 @@ func webPart(s setup, _ *cobra.Command) (part, error) {
 		if err != nil {
 			return err
 		}
-		return w.Run(ctx, ready)
+		return w.Run(ctx, alive)
 	}}, nil
 }
 
@@ -148,14 +148,15 @@ func upWebPart(s setup, cmd *cobra.Command) (part, error) {
 	}
 	log := s.log.With("component", "web")
 	run := p.run
-	p.run = func(ctx context.Context, ready func()) error {
+	p.free = true
+	p.run = func(ctx context.Context, alive func()) error {
 		for {
-			err := run(ctx, ready)
+			err := run(ctx, alive)
 			if ctx.Err() != nil {
 				return nil
 			}
 			log.Error("no page: everything else goes on, and it is tried again", "err", err)
-			ready()
+			alive()
 			select {
 			case <-time.After(webRetry):
 			case <-ctx.Done():

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func startBroker(t *testing.T, address string) (addr string, stop func()) {
 	ready, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := b.Run(ctx, func() { close(ready) }); err != nil {
+		if err := b.Run(ctx, sync.OnceFunc(func() { close(ready) })); err != nil {
 			t.Error(err)
 		}
 	}()

@@ -66,7 +66,8 @@ type Controller struct {
 const (
 	connectWait = 5 * time.Second // for the first connection, before ready is said without one
 	stopWait    = time.Second     // for output that is stuck
-	retryEvery  = time.Second     // a datapath that can't be read
+	pulseEvery  = time.Second
+	retryEvery  = time.Second // a datapath that can't be read
 	warnEvery   = time.Minute
 )
 
@@ -95,10 +96,10 @@ func New(cfg Config, b Bus, l Limiter, out io.Writer, log *slog.Logger) (*Contro
 // Audit has the controller note what it does, and what it refuses. It is to be called before Run.
 func (c *Controller) Audit(l *audit.Log) { c.audit = l }
 
-// Run acts until ctx ends; it is not to be run again. It calls ready once it is connected, or goes without a broker
-// after 5 s: leases are renewed without one too. A limit in force stays in force until its lease ends. Errors are
+// Run acts until ctx ends; it is not to be run again. It calls alive once it is connected, or goes without a broker
+// after 5 s, and then each second: leases are renewed without one too. A limit in force stays in force until its lease ends. Errors are
 // subscriptions that the broker refuses.
-func (c *Controller) Run(ctx context.Context, ready func()) error {
+func (c *Controller) Run(ctx context.Context, alive func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	printed := make(chan struct{})
 	go func() { defer close(printed); c.out.Run(ctx) }()
@@ -119,14 +120,22 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 	if c.lists != nil {
 		keep = time.After(0)
 	}
+	pulse := time.NewTicker(pulseEvery)
+	defer pulse.Stop()
+	started := false
 	for {
 		select {
+		case <-pulse.C:
+			if started {
+				alive()
+			}
 		case err := <-connected:
 			if err != nil {
 				return err
 			}
 			if ctx.Err() == nil {
-				ready()
+				started = true
+				alive()
 			}
 		case msg := <-c.commands:
 			c.execute(time.Now(), msg)

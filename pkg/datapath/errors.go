@@ -25,6 +25,9 @@ var (
 
 	// ErrDetached is returned by a Reader whose datapath was unloaded, or whose interface is gone.
 	ErrDetached = errors.New("the datapath was detached")
+
+	// ErrUnloaded is ErrDetached where the interface is still there: somebody wants it so.
+	ErrUnloaded = fmt.Errorf("%w by weir unload", ErrDetached)
 )
 
 // noProgram is an error that is ErrNoProgram as well, and doesn't say so twice.

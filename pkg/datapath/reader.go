@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -115,10 +116,13 @@ func (r *Reader) checkAttached() error {
 	if err != nil {
 		return err
 	}
-	if !ok {
-		return fmt.Errorf("%w from %s by weir unload, or the interface is gone: start weir again", ErrDetached, r.place.iface)
+	if ok {
+		return nil
 	}
-	return nil
+	if i, err := net.InterfaceByIndex(r.place.ifindex); err == nil && i.Name == r.place.iface {
+		return fmt.Errorf("%w from %s: start weir again", ErrUnloaded, r.place.iface)
+	}
+	return fmt.Errorf("%w: %s is gone: start weir again when it's back", ErrDetached, r.place.iface)
 }
 
 // attachedTo tells whether a link still holds its interface: one that was detached, or whose device is gone, has index 0.

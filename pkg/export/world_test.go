@@ -120,7 +120,7 @@ func embedded(t *testing.T, w *world) string {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- b.Run(ctx, func() { close(ready) }) }()
+	go func() { ended <- b.Run(ctx, sync.OnceFunc(func() { close(ready) })) }()
 	<-ready
 	t.Cleanup(func() {
 		stop()

@@ -69,9 +69,9 @@ func New(cfg Config, b Bus, out io.Writer, log *slog.Logger) (*Monitor, error) {
 	return m, nil
 }
 
-// Run watches until ctx ends; it is not to be run again. It calls ready once it is connected, or goes without a broker
-// after 5 s: the connection comes by itself later. Errors are subscriptions that the broker refuses.
-func (m *Monitor) Run(ctx context.Context, ready func()) error {
+// Run watches until ctx ends; it is not to be run again. It calls alive once it is connected, or goes without a broker
+// after 5 s, and then each second: the connection comes by itself later. Errors are subscriptions that the broker refuses.
+func (m *Monitor) Run(ctx context.Context, alive func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	printed, sent := make(chan struct{}), make(chan struct{})
 	go func() { defer close(printed); m.out.Run(ctx) }()
@@ -100,8 +100,8 @@ func (m *Monitor) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		m.log.Warn("no broker yet: nothing is watched until it is there", "err", err)
 	}
-	ready()
-	m.tick(ctx)
+	alive()
+	m.tick(ctx, alive)
 	return nil
 }
 
@@ -140,7 +140,8 @@ func (m *Monitor) stop() {
 	m.stopped = true
 }
 
-func (m *Monitor) tick(ctx context.Context) {
+// tick is alive after each turn, for which it needs what handlers of messages hold.
+func (m *Monitor) tick(ctx context.Context, alive func()) {
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
 	for {
@@ -153,6 +154,7 @@ func (m *Monitor) tick(ctx context.Context) {
 				m.alert(a)
 			}
 			m.mu.Unlock()
+			alive()
 		case <-ctx.Done():
 			return
 		}

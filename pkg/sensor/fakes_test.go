@@ -197,7 +197,7 @@ func (b *bench) run() *bench {
 	ctx, cancel := context.WithCancel(b.t.Context())
 	b.stop, b.ended = cancel, make(chan error, 1)
 	ready := make(chan struct{})
-	go func() { b.ended <- s.Run(ctx, func() { close(ready) }) }()
+	go func() { b.ended <- s.Run(ctx, sync.OnceFunc(func() { close(ready) })) }()
 	select {
 	case <-ready:
 	case err := <-b.ended:

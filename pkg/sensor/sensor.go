@@ -92,9 +92,9 @@ func New(cfg Config, d Datapath, h Host, c Card, b Bus, log *slog.Logger) (*Sens
 	}, nil
 }
 
-// Run samples until ctx ends; it is not to be run again. It calls ready after the first sample, whether there is a broker
-// or not. It returns an error when the datapath can't be read any more, as after weir unload.
-func (s *Sensor) Run(ctx context.Context, ready func()) error {
+// Run samples until ctx ends; it is not to be run again. It calls alive after the first sample, whether there is a broker
+// or not, and again after each. It returns an error when the datapath can't be read any more, as after weir unload.
+func (s *Sensor) Run(ctx context.Context, alive func()) error {
 	if err := s.begin(time.Now()); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (s *Sensor) Run(ctx context.Context, ready func()) error {
 	if !s.cfg.Deaf {
 		go s.watchPresence() // asks the broker and waits
 	}
-	ready()
+	alive()
 
 	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
@@ -119,6 +119,7 @@ func (s *Sensor) Run(ctx context.Context, ready func()) error {
 			if err := s.sample(time.Now()); err != nil {
 				return err
 			}
+			alive()
 		case <-ctx.Done():
 			return nil
 		}

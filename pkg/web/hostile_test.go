@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,7 +101,7 @@ func TestCrowd(t *testing.T) {
 	must(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- w.Run(ctx, func() { close(ready) }) }()
+	go func() { ended <- w.Run(ctx, sync.OnceFunc(func() { close(ready) })) }()
 	defer func() { stop(); must(t, <-ended) }()
 	<-ready
 	page, _, err := websocket.Dial(t.Context(), "ws://"+cfg.Listen+"/api/live", nil)

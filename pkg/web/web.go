@@ -85,9 +85,9 @@ func New(cfg Config, b Bus, h History, g Gate, a *audit.Log, log *slog.Logger) (
 	return w, nil
 }
 
-// Run serves until ctx ends; it is not to be run again. Errors are an address that can't be listened on, and subscriptions that the
+// Run serves until ctx ends; it is not to be run again. It calls alive when it listens, and then each second. Errors are an address that can't be listened on, and subscriptions that the
 // broker refuses.
-func (w *Web) Run(ctx context.Context, ready func()) error {
+func (w *Web) Run(ctx context.Context, alive func()) error {
 	w.recall(ctx, time.Now())
 	if err := w.subscribe(); err != nil {
 		return err
@@ -107,13 +107,14 @@ func (w *Web) Run(ctx context.Context, ready func()) error {
 	failed := make(chan error, 1)
 	go func() { failed <- w.serve(s, w.door().Guard(l)) }()
 	w.log.Info("the page is served", "url", w.url(l.Addr()))
-	ready()
+	alive()
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case now := <-ticker.C:
 			w.tick(now)
+			alive()
 		case err := <-failed:
 			return fmt.Errorf("serve the page: %w", err)
 		case <-ctx.Done():

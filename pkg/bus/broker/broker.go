@@ -5,8 +5,15 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
+)
+
+const (
+	pulseEvery = time.Second
+	probeTopic = "$SYS/weir" // nobody is told of it
 )
 
 // Broker is the embedded broker, already listening.
@@ -96,16 +103,35 @@ func (b *Broker) AddrWS() string {
 	return b.ws.Addr().String()
 }
 
-// Run serves until ctx ends.
-func (b *Broker) Run(ctx context.Context, ready func()) error {
+// Run serves until ctx ends. It calls alive once it serves, and then each second that it gets hold of what each client and each message
+// needs.
+func (b *Broker) Run(ctx context.Context, alive func()) error {
 	if err := b.server.Serve(); err != nil {
 		return errors.Join(err, b.close())
 	}
 	b.log.Info("broker listens", "address", b.Addr(), "websocket", b.AddrWS(), "tls", b.guard.members != nil)
-	ready()
+	alive()
+	var sweeping sync.WaitGroup
 	if b.guard.members != nil {
-		b.guard.sweepUntil(ctx)
+		sweeping.Go(func() { b.guard.sweepUntil(ctx) })
 	}
-	<-ctx.Done()
+	b.pulse(ctx, alive)
+	sweeping.Wait()
 	return b.server.Close()
+}
+
+func (b *Broker) pulse(ctx context.Context, alive func()) {
+	tick := time.NewTicker(pulseEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			b.server.Clients.Len()
+			b.server.Topics.Subscribers(probeTopic)
+			b.guard.probe()
+			alive()
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -54,7 +54,7 @@ func run(t *testing.T, b *Broker) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error)
-	go func() { ended <- b.Run(ctx, func() { close(ready) }) }()
+	go func() { ended <- b.Run(ctx, sync.OnceFunc(func() { close(ready) })) }()
 	<-ready
 	t.Cleanup(func() {
 		stop()

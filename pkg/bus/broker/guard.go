@@ -50,6 +50,12 @@ func (*guard) Provides(b byte) bool {
 	return false
 }
 
+// probe returns when the policy can be asked.
+func (g *guard) probe() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+}
+
 // isCommand matches control/command below any root.
 func isCommand(topic string) bool { return strings.HasSuffix(topic, "/control/command") }
 

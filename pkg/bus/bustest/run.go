@@ -3,6 +3,7 @@ package bustest
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +27,7 @@ func Play(t *testing.T, begin func() (Run, error), scene func()) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ready, ended := make(chan struct{}), make(chan error, 1)
-		go func() { ended <- run(ctx, func() { close(ready) }) }()
+		go func() { ended <- run(ctx, sync.OnceFunc(func() { close(ready) })) }()
 		<-ready
 		synctest.Wait()
 		scene()
@@ -49,7 +50,7 @@ func Start(t *testing.T, run Run) (stop func()) {
 	ready, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := run(ctx, func() { close(ready) }); err != nil {
+		if err := run(ctx, sync.OnceFunc(func() { close(ready) })); err != nil {
 			t.Error(err)
 		}
 	}()
