@@ -52,7 +52,7 @@ func (s *site) sender(file string) *Sender {
 	if file != "" {
 		file = filepath.Join(s.dir, file)
 	}
-	x, err := NewSender(func() (string, ed25519.PrivateKey) { return alice, s.key }, file)
+	x, err := NewSender(func() (string, ed25519.PrivateKey) { return alice, s.key }, file, Ahead)
 	must(s.t, err)
 	return x
 }
@@ -204,12 +204,23 @@ func TestNumbersGoOn(t *testing.T) {
 	if n := seq(again, now.Add(-time.Hour)); n <= first+uint64(59*time.Second/time.Microsecond) {
 		t.Errorf("after a restart and with the clock set back: %d", n)
 	}
+	// Somebody's own: after a restart it goes on at once, and another machine's is believed, too.
+	who := func() (string, ed25519.PrivateKey) { return alice, s.key }
+	for i := range 3 {
+		x, err := NewSender(who, filepath.Join(s.dir, "own"), 0)
+		must(t, err)
+		if b, err := x.Sign(now, "another", command(now)); err != nil {
+			t.Error(err)
+		} else if v, err := wire.Verify("another", b, func(string) (ed25519.PublicKey, error) { return s.key.Public().(ed25519.PublicKey), nil }); err != nil || v.Seq != first+uint64(i) {
+			t.Errorf("number %d, %v", v.Seq, err)
+		}
+	}
 	must(t, os.WriteFile(filepath.Join(s.dir, "seq"), []byte("x"), 0o600))
-	if _, err := NewSender(nil, filepath.Join(s.dir, "seq")); err == nil {
+	if _, err := NewSender(nil, filepath.Join(s.dir, "seq"), Ahead); err == nil {
 		t.Error("a broken file is read")
 	}
 	// The disk is full: signed all the same.
-	x, err := NewSender(func() (string, ed25519.PrivateKey) { return alice, s.key }, filepath.Join(s.dir, "none", "seq"))
+	x, err := NewSender(who, filepath.Join(s.dir, "none", "seq"), Ahead)
 	must(t, err)
 	if b, err := x.Sign(now, topic, command(now)); b == nil || err == nil {
 		t.Errorf("%s, %v", b, err)

@@ -18,21 +18,24 @@ import (
 
 // Sender signs for one component at a time. It is safe for use side by side.
 type Sender struct {
-	who  func() (keyID string, key ed25519.PrivateKey) // as it is now
-	file string
+	who   func() (keyID string, key ed25519.PrivateKey) // as it is now
+	file  string
+	ahead uint64
 
 	mu       sync.Mutex
 	last     uint64
 	reserved uint64 // numbers up to here are ours, also after a restart
 }
 
-// reserve is how many numbers the file is ahead, so that it is written once a minute and not with each message. Numbers are
-// microseconds of Unix time, or one more than the last if that is higher: a clock that is set back, or a lost file alone, repeats none.
-const reserve = uint64(time.Minute / time.Microsecond)
+// Ahead is for components: how far the file is ahead of the numbers, so that it is written once a minute and not with each message.
+// Numbers are microseconds of Unix time, or one more than the last if that is higher: a clock that is set back, or a lost file alone,
+// repeats none.
+const Ahead = time.Minute
 
-// NewSender returns one. file keeps what a restart must not forget; it is made when it is needed, and "" is for none.
-func NewSender(who func() (string, ed25519.PrivateKey), file string) (*Sender, error) {
-	s := &Sender{who: who, file: file}
+// NewSender returns one. file keeps what a restart must not forget; it is made when it is needed, and "" is for none. ahead is Ahead, or 0
+// for people: their numbers never run ahead of the clock, so that they may use an identity on two machines.
+func NewSender(who func() (string, ed25519.PrivateKey), file string, ahead time.Duration) (*Sender, error) {
+	s := &Sender{who: who, file: file, ahead: uint64(ahead.Microseconds())}
 	if file == "" {
 		return s, nil
 	}
@@ -69,7 +72,7 @@ func (s *Sender) Sign(now time.Time, topic string, payload []byte) (signed []byt
 	if s.file == "" || seq <= s.reserved {
 		return signed, nil
 	}
-	s.reserved = seq + reserve
+	s.reserved = seq + s.ahead
 	return signed, replace(s.file, strconv.AppendUint(nil, s.reserved, 10))
 }
 
