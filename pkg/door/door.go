@@ -20,6 +20,7 @@ type Limits struct {
 	Rate      rate.Limit // connections per second of a source
 	Burst     int        // connections of a source at once
 	Strikes   int        // connections that said something and weren't let in, within a minute, until a source is banned; 0 for no bans
+	Flaps     int        // connections beyond its rate, within a minute, until a source is banned, if any is
 
 	// Waiting bounds the connections that nobody has let in yet. The oldest makes room for the newest: a client that means it is through in a
 	// moment, and a flood of those that don't must not keep it out.
@@ -30,7 +31,7 @@ type Limits struct {
 }
 
 // Default is for clients that are programs.
-var Default = Limits{PerSource: 512, Rate: 20, Burst: 200, Strikes: 20, Waiting: 1000}
+var Default = Limits{PerSource: 512, Rate: 20, Burst: 200, Strikes: 20, Flaps: 200, Waiting: 1000}
 
 const (
 	strikesForget  = time.Minute
@@ -55,6 +56,8 @@ type source struct {
 	pace     *rate.Limiter
 	strikes  int
 	struck   time.Time // last
+	flaps    int
+	flapped  time.Time // last
 	bans     int
 	until    time.Time // banned
 	lastSeen time.Time
@@ -110,6 +113,9 @@ func (d *Door) enter(now time.Time, from netip.Prefix) bool {
 		return false
 	case !s.pace.AllowN(now, 1):
 		d.warn("connections are refused: a source connects too often", "source", from)
+		if d.count(now, &s.flaps, &s.flapped, d.limits.Flaps) {
+			d.ban(now, s, from)
+		}
 		return false
 	}
 	s.open++
@@ -151,21 +157,27 @@ func (d *Door) leave(now time.Time, from netip.Prefix, struck bool) {
 	s := d.sources[from]
 	s.open--
 	s.lastSeen = now
-	if !struck || d.limits.Strikes == 0 {
-		return
+	if struck && d.count(now, &s.strikes, &s.struck, d.limits.Strikes) {
+		d.ban(now, s, from)
 	}
-	if now.Sub(s.struck) > strikesForget {
-		s.strikes = 0
+}
+
+// count adds one to what is forgotten after a quiet minute, and tells whether that is enough for a ban.
+func (d *Door) count(now time.Time, n *int, last *time.Time, enough int) bool {
+	if now.Sub(*last) > strikesForget {
+		*n = 0
 	}
+	*n, *last = *n+1, now
+	return *n >= enough && d.limits.Strikes > 0
+}
+
+// ban turns a source away for a while, longer each time. The lock is held.
+func (d *Door) ban(now time.Time, s *source, from netip.Prefix) {
 	if now.Sub(s.until) > sourceForgiven {
 		s.bans = 0
 	}
-	s.strikes, s.struck = s.strikes+1, now
-	if s.strikes < d.limits.Strikes {
-		return
-	}
 	ban := min(firstBan<<min(s.bans, 10), longestBan)
-	s.strikes, s.bans, s.until = 0, s.bans+1, now.Add(ban)
+	s.strikes, s.flaps, s.bans, s.until = 0, 0, s.bans+1, now.Add(ban)
 	d.warn("a source is banned: whoever connects from there isn't let in", "source", from, "for", ban)
 }
 

@@ -61,6 +61,35 @@ func TestBans(t *testing.T) {
 	}
 }
 
+// Who connects and leaves and connects is banned, though he was let in each time.
+func TestFlappersAreBanned(t *testing.T) {
+	d := New(Default, quiet)
+	now := time.Unix(1_700_000_000, 0)
+	flapper, steady := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
+	flap := func(from netip.Prefix, pace time.Duration, times int) (in int) {
+		for range times {
+			now = now.Add(pace)
+			if d.enter(now, from) {
+				in++
+				d.leave(now, from, false)
+			}
+		}
+		return in
+	}
+	if n := flap(steady, time.Second/time.Duration(Default.Rate), 10_000); n != 10_000 {
+		t.Errorf("who keeps to the rate is let in %d times", n)
+	}
+	if n := flap(flapper, time.Millisecond, Default.Burst+Default.Flaps+50); n > Default.Burst+Default.Burst/5 {
+		t.Errorf("who doesn't is let in %d times", n)
+	}
+	if now = now.Add(firstBan - time.Second); d.enter(now, flapper) {
+		t.Error("he isn't banned")
+	}
+	if now = now.Add(time.Second); !d.enter(now, flapper) {
+		t.Error("his ban doesn't end")
+	}
+}
+
 func TestTooManyConnections(t *testing.T) {
 	d := New(Default, quiet)
 	now := time.Unix(1_700_000_000, 0)
