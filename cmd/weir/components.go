@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"sync"
 
@@ -102,11 +104,25 @@ func upBrokerPart(s setup, cmd *cobra.Command) (part, error) {
 	if s.cfg.Given("broker") {
 		return part{}, nil
 	}
-	s.cfg.Broker.URL = "tcp://" + s.cfg.Listen.TCP
+	s.cfg.Broker.URL = "tcp://" + reached(s.cfg.Listen.TCP)
 	if s.cfg.Broker.Identity != "" {
-		s.cfg.Broker.URL = "tls://" + s.cfg.Listen.TCP
+		s.cfg.Broker.URL = "tls://" + reached(s.cfg.Listen.TCP)
+		id, err := s.identity("broker")
+		if err != nil {
+			return part{}, err
+		}
+		s.who.broker = id
 	}
 	return brokerPart(s, cmd)
+}
+
+// reached is where this machine reaches what listens on an address, which may stand for all of them.
+func reached(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if addr, e := netip.ParseAddr(host); err == nil && (host == "" || e == nil && addr.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return listen
 }
 
 func brokerPart(s setup, _ *cobra.Command) (part, error) {

@@ -152,6 +152,9 @@ func TestWhoMayCommand(t *testing.T) {
 	if st := s.status("signed", func(st wire.Status) bool { return st.State == wire.StateOn }); st.SignedBy != s.name("operator") || !strings.Contains(st.Warning, "ends in 9 days") {
 		t.Errorf("%+v", st)
 	}
+	if out := s.mustWeir("status", "--identity", filepath.Join(s.dir, "controller")); !strings.Contains(out, "ends in 9 days") {
+		t.Error(out)
+	}
 	s.mustWeir("ctl disable-rate-limiting", s.as("operator")...)
 	enforcing(false)
 	monitor.Await(t, "metrics/network", patience)
@@ -192,13 +195,7 @@ func TestWhoMayCommand(t *testing.T) {
 	}
 	refused("a replay", "an old message again")
 	alerts.Await(t, "Command refused: it is an old message again", patience)
-	for about, c := range map[string]struct{ payload, says string }{
-		"unsigned":        {`{"command":"enable_rate_limiting"}`, "isn't signed"},
-		"altered":         {strings.Replace(captured, `"enable_rate_limiting"`, `"enable_rate_limiting" ,"ttl_seconds":86400`, 1), "signature doesn't fit"},
-		"duplicate":       {strings.Replace(captured, `{`, `{"command":"disable_rate_limiting",`, 1), "twice"},
-		"beyond 2^53":     {strings.Replace(captured, `"seq":`, `"seq":9`, 1), "out of bounds"},
-		"nested too deep": {strings.Replace(captured, `{`, `{"x":`+strings.Repeat("[", 30_000)+strings.Repeat("]", 30_000)+`,`, 1), ""},
-	} {
+	for about, c := range s.forgeries(captured) {
 		if out, err := s.publish("operator", topic, c.payload); err != nil {
 			t.Errorf("%s: %v: %s", about, err, out)
 		}

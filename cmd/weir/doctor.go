@@ -149,7 +149,7 @@ func (s setup) examineBroker(ctx context.Context, r *doctor.Report) {
 		if k.Password != "" && o.Credentials == nil {
 			id := &identity{}
 			id.now.Store(k)
-			o.Credentials = func() bus.Credentials { return id.credentials(b.AllowTLS12) }
+			o.Credentials = func() bus.Credentials { return id.credentials(nil, b.AllowTLS12) }
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, brokerWait)

@@ -39,13 +39,41 @@ func (s *guardedSite) startForeign(broker string) {
 // signedAt is a command of the operator's whose clock is wrong.
 func (s *guardedSite) signedAt(at time.Time, payload string) string {
 	s.t.Helper()
+	return s.signedFor(root+"/control/command", at, payload)
+}
+
+// signedFor is one that was meant for a topic.
+func (s *guardedSite) signedFor(topic string, at time.Time, payload string) string {
+	s.t.Helper()
 	id, err := keys.Load(filepath.Join(s.dir, "operator"), "")
 	must(s.t, err)
 	stamped, err := wire.Stamp([]byte(payload), at)
 	must(s.t, err)
-	signed, err := wire.Sign(root+"/control/command", stamped, id.Name, uint64(at.UnixMicro()), id.SignKey)
+	signed, err := wire.Sign(topic, stamped, id.Name, uint64(at.UnixMicro()), id.SignKey)
 	must(s.t, err)
 	return string(signed)
+}
+
+// forged is what somebody makes of a command who has no key, or no right clock, and what is said of it.
+type forged struct{ payload, says string }
+
+// forgeries are made of a command that was seen on the wire.
+func (s *guardedSite) forgeries(captured string) map[string]forged {
+	s.t.Helper()
+	const enable = `{"command":"enable_rate_limiting"}`
+	return map[string]forged{
+		"unsigned":                {enable, "isn't signed"},
+		"altered":                 {strings.Replace(captured, `"enable_rate_limiting"`, `"enable_rate_limiting" ,"ttl_seconds":86400`, 1), "signature doesn't fit"},
+		"its form is another":     {strings.Replace(captured, `"kid":"operator-`, `"kid":"Operator-`, 1), "nobody is known by this key"},
+		"duplicate":               {strings.Replace(captured, `{`, `{"command":"disable_rate_limiting",`, 1), "twice"},
+		"beyond 2^53":             {strings.Replace(captured, `"seq":`, `"seq":9`, 1), "out of bounds"},
+		"a member beyond 2^53":    {strings.Replace(captured, `{`, `{"x":9007199254740993,`, 1), "beyond what JSON keeps exactly"},
+		"nested too deep":         {strings.Replace(captured, `{`, `{"x":`+strings.Repeat("[", 20)+strings.Repeat("]", 20)+`,`, 1), "nested deeper than 16"},
+		"64 KB of nesting":        {strings.Replace(captured, `{`, `{"x":`+strings.Repeat("[", 32_000)+strings.Repeat("]", 32_000)+`,`, 1), "refused: broken JSON"},
+		"of another server":       {s.signedFor("<103795587>/other/control/command", time.Now(), enable), "signature doesn't fit"},
+		"by a clock that is late": {s.signedAt(time.Now().Add(-time.Hour), enable), "its sender's clock is behind this one's"},
+		"by a clock ahead":        {s.signedAt(time.Now().Add(time.Hour), enable), "its sender's clock is 59m59."},
+	}
 }
 
 // On brokers that aren't ours weir does the same, and what they let pass harms nobody.
@@ -100,12 +128,10 @@ func TestForeignBrokers(t *testing.T) {
 			publish("operator", captured)
 			refused("a replay", "an old message again")
 			listener.Await(t, "Command refused: it is an old message again", patience)
-			publish("operator", `{"command":"enable_rate_limiting"}`)
-			refused("unsigned", "isn't signed")
-			publish("operator", s.signedAt(time.Now().Add(-time.Hour), `{"command":"enable_rate_limiting"}`))
-			refused("by a clock that is late", "its sender's clock is behind this one's")
-			publish("operator", s.signedAt(time.Now().Add(time.Hour), `{"command":"enable_rate_limiting"}`))
-			refused("by a clock that is ahead", "its sender's clock is 59m59.")
+			for about, c := range s.forgeries(captured) {
+				publish("operator", c.payload)
+				refused(about, c.says)
+			}
 			for _, who := range []string{"sensor", "viewer", "controller"} { // the broker takes it, and gives it to nobody
 				publish(who, `{"command":"enable_rate_limiting","id":"by-`+who+`"}`)
 			}

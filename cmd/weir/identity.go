@@ -29,8 +29,9 @@ type identity struct {
 
 // identities are those that were read, by component.
 type identities struct {
-	mu  sync.Mutex
-	all map[string]*identity
+	mu     sync.Mutex
+	all    map[string]*identity
+	broker *identity // of weir up's own broker; nil for others
 }
 
 // identity reads a component's, and reads it again on SIGHUP; it is nil if there is none. weir up has a directory of them.
@@ -57,7 +58,7 @@ func (s setup) identity(component string) (*identity, error) {
 	complain(log, k)
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
-	go id.reload(again, log)
+	go id.reload(again, time.NewTicker(complainEvery).C, log)
 	if s.who.all == nil {
 		s.who.all = map[string]*identity{}
 	}
@@ -74,6 +75,28 @@ func (s setup) ending(component string) func() string {
 	return func() string { return endsSoon(id.now.Load().Identity, time.Now()) }
 }
 
+// endings are what people should be told of a component's identity, and of all others of its site that it knows: who has none to say it by
+// a status, like the broker, is told of, too.
+func (s setup) endings(component string) func() []string {
+	id, err := s.identity(component)
+	if err != nil || id == nil {
+		return nil
+	}
+	return func() []string {
+		now, k := time.Now(), id.now.Load()
+		var texts []string
+		if text := endsSoon(k.Identity, now); text != "" {
+			texts = append(texts, text)
+		}
+		for _, other := range k.Trust.Ending(now, warnBefore, k.Org, k.Site) {
+			if other.Name != k.Name {
+				texts = append(texts, endsSoon(other, now))
+			}
+		}
+		return texts
+	}
+}
+
 // endsSoon is "" for an identity that has more than two weeks.
 func endsSoon(id trust.Identity, now time.Time) string {
 	if err := id.Valid(now); err != nil {
@@ -85,6 +108,9 @@ func endsSoon(id trust.Identity, now time.Time) string {
 	return ""
 }
 
+// complainEvery is how often the log of a component that runs for months is told that its identity ends.
+const complainEvery = 24 * time.Hour
+
 // complain tells early enough that an identity ends.
 func complain(log *slog.Logger, k *keys.Identity) {
 	if text := endsSoon(k.Identity, time.Now()); text != "" {
@@ -93,8 +119,14 @@ func complain(log *slog.Logger, k *keys.Identity) {
 }
 
 // reload lasts as long as the process. What can't be read leaves the old identity in use.
-func (id *identity) reload(again <-chan os.Signal, log *slog.Logger) {
-	for range again {
+func (id *identity) reload(again <-chan os.Signal, daily <-chan time.Time, log *slog.Logger) {
+	for {
+		select {
+		case <-daily:
+			complain(log, id.now.Load())
+			continue
+		case <-again:
+		}
 		k, err := keys.Load(id.dir, id.trust)
 		if err != nil {
 			log.Error("the identity can't be read again: the old one stays", "err", err)
@@ -121,12 +153,22 @@ func (id *identity) renews(c *bus.Client) {
 	id.clients = append(id.clients, c)
 }
 
-// credentials are those to connect with next.
-func (id *identity) credentials(tls12 bool) bus.Credentials {
+// credentials are those to connect with next. A broker of weir up's own is known by a name of its certificate, whatever address it is reached
+// by.
+func (id *identity) credentials(broker *identity, tls12 bool) bus.Credentials {
 	k := id.now.Load()
 	c := &tls.Config{Certificates: []tls.Certificate{k.Certificate}, RootCAs: k.Roots, MinVersion: tls.VersionTLS13}
 	if tls12 {
 		c.MinVersion = tls.VersionTLS12
+	}
+	if broker != nil {
+		leaf := broker.now.Load().Certificate.Leaf
+		for _, ip := range leaf.IPAddresses {
+			c.ServerName = ip.String()
+		}
+		for _, name := range leaf.DNSNames {
+			c.ServerName = name
+		}
 	}
 	return bus.Credentials{TLS: c, Username: k.Name, Password: k.Password}
 }

@@ -132,7 +132,7 @@ func (s setup) busOptions(component string) (bus.Options, error) {
 		return o, err
 	}
 	if id != nil {
-		o.Credentials = func() bus.Credentials { return id.credentials(b.AllowTLS12) }
+		o.Credentials = func() bus.Credentials { return id.credentials(s.who.broker, b.AllowTLS12) }
 	}
 	return o, s.guard(component, id, &o)
 }

@@ -36,6 +36,7 @@ type status struct {
 	Top          []sourceStatus          `json:"top_sources"`
 	Lists        listsStatus             `json:"lists"`
 	Capacity     []classCapacity         `json:"capacity,omitempty"`
+	Identities   []identityStatus        `json:"identities,omitempty"`
 	control      datapath.Control
 	budgets      datapath.Budgets
 	sources      int
@@ -102,11 +103,12 @@ func showStatus(cmd *cobra.Command, cfg *config.Config, iface string) error {
 	if lists, _ := cmd.Flags().GetBool("lists"); !lists {
 		s.Lists.Entries = nil
 	}
+	s.Identities = identitiesOf(cfg, time.Now())
 	out := cmd.OutOrStdout()
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
 		return json.NewEncoder(out).Encode(s)
 	}
-	return errors.Join(s.print(out), s.Lists.print(out), s.printCapacity(out))
+	return errors.Join(s.print(out), s.Lists.print(out), s.printCapacity(out), s.printIdentities(out))
 }
 
 // measure reads twice, a while apart.

@@ -69,6 +69,7 @@ func webPart(s setup, _ *cobra.Command) (part, error) {
 			}()
 			kept = h
 		}
+		cfg.Warnings = s.endings("web")
 		noted, done := s.auditLog("web")
 		defer done()
 		gate, err := s.gate(ctx, noted, log)

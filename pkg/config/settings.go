@@ -70,9 +70,9 @@ var Settings = complete(withScaling(withBudgets([]Setting{
 	{Key: "client-id", Commands: byItself, field: func(c *Config) any { return &c.Broker.ClientID },
 		Help: "client's name at the broker, of one connection only; empty for a random one"},
 
-	{Key: "identity", Commands: slices.Concat(examined, []string{"broker"}), field: func(c *Config) any { return &c.Broker.Identity },
+	{Key: "identity", Commands: slices.Concat(examined, []string{"broker", "status"}), field: func(c *Config) any { return &c.Broker.Identity },
 		Help: "directory that weir keys issue has made; weir up takes the directories broker, sensor, monitor, controller and web in it; read again on SIGHUP"},
-	{Key: "trust", Commands: slices.Concat(examined, []string{"broker"}), field: func(c *Config) any { return &c.Broker.Trust },
+	{Key: "trust", Commands: slices.Concat(examined, []string{"broker", "status"}), field: func(c *Config) any { return &c.Broker.Trust },
 		Help: "trust file; empty for the one in the identity's directory; read again on SIGHUP"},
 	{Key: "allow-tls12", Commands: slices.Concat(examined, []string{"broker"}), field: func(c *Config) any { return &c.Broker.AllowTLS12 },
 		Help: "take TLS 1.2, too, from those that lack 1.3"},

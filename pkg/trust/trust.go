@@ -194,10 +194,10 @@ func (id Identity) Speaks(root wire.Root) bool {
 	return id.Org == root.Org && id.Site == root.Site && (!id.Role.OfOneServer() || id.Server == root.Server)
 }
 
-// Valid is nil while an identity is good.
+// Valid is nil while an identity is good. A revoked one isn't, whatever this clock says.
 func (id Identity) Valid(now time.Time) error {
 	switch {
-	case id.Revoked != nil && !now.Before(*id.Revoked):
+	case id.Revoked != nil:
 		return fmt.Errorf("%s was revoked on %s", id.Name, id.Revoked.UTC().Format(time.DateOnly))
 	case now.Before(id.NotBefore):
 		return fmt.Errorf("%s isn't good before %s: is this clock right?", id.Name, id.NotBefore.UTC().Format(time.RFC3339))
@@ -226,6 +226,27 @@ func (id Identity) Shows(certificate, password []byte) bool {
 func Sum(b []byte) string {
 	s := sha256.Sum256(b)
 	return hex.EncodeToString(s[:])
+}
+
+// Ending are the good identities of a site that end within a time, the next one first, but those that have a successor: one of the same
+// role, place and label that lasts longer.
+func (t *File) Ending(now time.Time, within time.Duration, org, site string) []Identity {
+	last := map[[4]string]time.Time{}
+	who := func(id Identity) [4]string { return [4]string{string(id.Role), id.Site, id.Server, id.Label} }
+	var all []Identity
+	for _, id := range t.Identities {
+		if id.Org == org && id.Site == site && id.Valid(now) == nil {
+			all = append(all, id)
+			if k := who(id); id.NotAfter.After(last[k]) {
+				last[k] = id.NotAfter
+			}
+		}
+	}
+	all = slices.DeleteFunc(all, func(id Identity) bool {
+		return id.NotAfter.Sub(now) >= within || id.NotAfter.Before(last[who(id)])
+	})
+	slices.SortStableFunc(all, func(a, b Identity) int { return a.NotAfter.Compare(b.NotAfter) })
+	return all
 }
 
 // Find returns an identity by its name.

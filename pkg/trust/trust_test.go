@@ -95,8 +95,8 @@ func TestWhoAndWhen(t *testing.T) {
 	}
 	when := begin.Add(time.Hour)
 	id.Revoked = &when
-	if id.Valid(when.Add(-time.Second)) != nil || id.Valid(when) == nil {
-		t.Error("revoking doesn't end it")
+	if id.Valid(when.Add(-time.Hour)) == nil || id.Valid(when) == nil {
+		t.Error("revoking doesn't end it, or not where the clock is behind")
 	}
 	bank := wire.Root{Org: "<103795587>", Server: "bank_server"}
 	other := wire.Root{Org: "<103795587>", Server: "other"}
@@ -111,6 +111,28 @@ func TestWhoAndWhen(t *testing.T) {
 		if got := c.id.Speaks(c.root); got != c.want {
 			t.Errorf("%s of %s speaks for %v: %v", c.id.Role, c.id.Server, c.root, got)
 		}
+	}
+}
+
+func TestEnding(t *testing.T) {
+	now := end.AddDate(0, 0, -10)
+	lasts := func(name, label string, days int) Identity {
+		id := sensor()
+		id.Name, id.Label, id.NotAfter = name, label, now.AddDate(0, 0, days)
+		return id
+	}
+	revoked, elsewhere := lasts("sensor-revokedd", "d", 5), lasts("sensor-elsewher", "e", 5)
+	revoked.Revoked, elsewhere.Site = &now, "north"
+	f := File{Identities: []Identity{
+		lasts("sensor-tendaysx", "a", 10), lasts("sensor-ninedays", "b", 9), lasts("sensor-rotatedx", "c", 5), lasts("sensor-successo", "c", 90),
+		lasts("sensor-endedxxx", "f", -1), lasts("sensor-latexxxx", "g", 15), revoked, elsewhere,
+	}}
+	var got []string
+	for _, id := range f.Ending(now, 14*24*time.Hour, sensor().Org, "") {
+		got = append(got, id.Name)
+	}
+	if want := "sensor-ninedays sensor-tendaysx"; strings.Join(got, " ") != want {
+		t.Errorf("%q end soon, want %q", got, want)
 	}
 }
 

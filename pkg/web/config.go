@@ -25,6 +25,7 @@ type Config struct {
 	Users    bool          // people have to sign in
 	Interval time.Duration // between a sensor's regular metrics
 	Version  string
+	Warnings func() []string // of what needs somebody's care, like an identity that ends; nil for none
 
 	// Thresholds are drawn into the charts: the monitor's.
 	Thresholds Thresholds

@@ -25,6 +25,8 @@ type conditions struct {
 	Type    string      `json:"type"`
 	Broker  bool        `json:"broker"`
 	Servers []condition `json:"servers"`
+
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 type condition struct {
@@ -40,6 +42,9 @@ type condition struct {
 
 func (w *Web) conditions(now time.Time) conditions {
 	c := conditions{Type: "conditions", Broker: w.connected, Servers: []condition{}}
+	if w.cfg.Warnings != nil {
+		c.Warnings = w.cfg.Warnings()
+	}
 	for _, root := range slices.Sorted(maps.Keys(w.servers)) {
 		s := w.servers[root]
 		row := condition{Root: wire.Describe([]byte(root)), Condition: s.condition(now, w.cfg.Interval, w.cfg.Thresholds), Attacked: s.attacked(w.cfg.Thresholds)}

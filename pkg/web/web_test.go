@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -109,6 +110,18 @@ func (b *browser) next(kind string) map[string]any {
 		if m["type"] == kind {
 			return m
 		}
+	}
+}
+
+func TestWarningsAreTold(t *testing.T) {
+	b := &fakeBus{}
+	cfg := testConfig
+	cfg.Warnings = func() []string { return []string{"broker-k3v2q2xd ends in 9 days"} }
+	w, err := New(cfg, b, nil, nil, nil, slog.New(slog.DiscardHandler))
+	must(t, err)
+	w.tick(time.Now())
+	if got := fmt.Sprint(w.open(t).next("conditions")["warnings"]); got != "[broker-k3v2q2xd ends in 9 days]" {
+		t.Error(got)
 	}
 }
 

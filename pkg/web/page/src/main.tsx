@@ -17,7 +17,7 @@ function Page() {
       <Overview />
       <Tabs />
       <footer class="dim">weir {s.hello?.version} {s.presence && `· ${s.presence.host ?? ""} ${s.presence.interface ?? ""} ${s.presence.tier ?? ""}`}{s.presence?.transport === "plaintext" && <strong> · not encrypted on the way to the broker</strong>}
-        {[...new Set([s.presence?.warning, s.limiting?.warning])].map((w) => w && <strong key={w}> · {w}</strong>)}</footer>
+        {[...new Set([s.presence?.warning, s.limiting?.warning, ...s.warnings])].map((w) => w && <strong key={w}> · {w}</strong>)}</footer>
     </div>
   );
 }

@@ -30,6 +30,7 @@ export class Store {
   lost = true; // the page's own connection
   broker = true;
   servers: Server[] = [];
+  warnings: string[] = [];
   root = "";
   series: Series = emptySeries();
   rows: Record<Tab, Row[]> = emptyRows();
@@ -160,6 +161,7 @@ export class Store {
       case "conditions":
         this.broker = m.broker;
         this.servers = m.servers;
+        this.warnings = m.warnings ?? [];
         break;
       case "snapshot":
         this.root = m.root;

@@ -149,6 +149,7 @@ export interface Conditions {
   type: "conditions";
   broker: boolean;
   servers: Server[];
+  warnings?: string[];
 }
 
 export interface Snapshot {
