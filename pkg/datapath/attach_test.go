@@ -40,7 +40,7 @@ func newStage(t *testing.T) *stage {
 }
 
 // unloadAfter takes off what a test leaves, as weir does it, whatever became of the test.
-func unloadAfter(t *testing.T, h *te.Host, o Options) {
+func unloadAfter(t testing.TB, h *te.Host, o Options) {
 	t.Cleanup(func() { h.Do(t, func() { _, _ = Unload(o.BPFFS, o.Interface) }) })
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
@@ -56,6 +57,7 @@ func BenchmarkFlood(b *testing.B) {
 			benchFlood(b, "fallback", flood.Options{Target: netip.MustParseAddrPort(target)})
 		})
 	}
+	b.Run("bounce", benchBounce)
 	for _, mode := range []string{"observe", "enforce"} {
 		for _, sources := range []uint32{1, 1000, 100_000, 1_000_000, 0} {
 			name := fmt.Sprintf("%s/sources=%d", mode, sources)
@@ -109,6 +111,34 @@ func benchFlood(b *testing.B, mode string, o flood.Options) {
 			b.Errorf("%d of %d SYNs were answered", got.Packets, all.Packets)
 		}
 	}
+}
+
+// benchBounce swaps a frame's addresses and sends it back without a look: the most that a challenge can reach.
+func benchBounce(b *testing.B) {
+	pair := newBenchPair(b)
+	sink, err := flood.NewSink(pair.from.Name, false)
+	must(b, err)
+	b.Cleanup(func() { must(b, sink.Close()) })
+	word := func(at int16, size asm.Size, to int16) asm.Instructions {
+		return asm.Instructions{
+			asm.LoadMem(asm.R4, asm.R2, at, size), asm.LoadMem(asm.R5, asm.R2, to, size),
+			asm.StoreMem(asm.R2, to, asm.R4, size), asm.StoreMem(asm.R2, at, asm.R5, size),
+		}
+	}
+	const headers = 34
+	is := asm.Instructions{
+		asm.LoadMem(asm.R2, asm.R1, 0, asm.Word), // xdp_md's data
+		asm.LoadMem(asm.R3, asm.R1, 4, asm.Word), // and data_end
+		asm.Mov.Reg(asm.R4, asm.R2),
+		asm.Add.Imm(asm.R4, headers),
+		asm.JGT.Reg(asm.R4, asm.R3, "end"),
+	}
+	is = append(is, slices.Concat(word(0, asm.Word, 6), word(4, asm.Half, 10), word(26, asm.Word, 30))...)
+	bounce, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, License: "GPL", Instructions: append(is,
+		asm.Mov.Imm(asm.R0, xdpTX).WithSymbol("end"), asm.Return())})
+	must(b, err)
+	b.Cleanup(func() { must(b, bounce.Close()) })
+	pair.compare(b, pair.generator(b, flood.Options{Target: netip.MustParseAddrPort("192.0.2.1:443")}), bounce)
 }
 
 // compare runs rounds and reports a program's ratio to a bare drop.

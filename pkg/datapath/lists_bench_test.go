@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weir-sensor/weir/pkg/datapath/flood"
+	"github.com/weir-sensor/weir/pkg/prefixlist"
+	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
 // Lengths as public block lists have them: mostly addresses, some networks of every size.
@@ -115,17 +118,46 @@ func benchTrie(b *testing.B, entries int, lengths []int, hit bool) {
 	pair.compare(b, pair.sources(b, entries, hit), prog)
 }
 
+// BenchmarkListLoad puts a block list in force: from the text of its file to the tables of a datapath that is attached, once in an
+// empty one and from then on in exchange for itself.
+//
+//	go test -run '^$' -bench ListLoad -benchtime 5x ./pkg/datapath
 func BenchmarkListLoad(b *testing.B) {
-	for _, n := range []int{100_000, MaxConfigured} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			rows := benchRows(n, []int{32}, true)
-			for b.Loop() {
-				if _, err := buildTable(rows, false, 0, newSeed); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+	if os.Geteuid() != 0 {
+		b.Skip("needs root")
 	}
+	for _, n := range []int{100_000, MaxConfigured} {
+		b.Run(fmt.Sprintf("entries=%d", n), func(b *testing.B) { benchListLoad(b, n) })
+	}
+}
+
+func benchListLoad(b *testing.B, n int) {
+	host, _ := te.Pair(b)
+	dir := te.PinDir(b)
+	host.Do(b, func() {
+		a, err := Attach(Options{Interface: host.Interface, BPFFS: dir, Limit: DefaultLimit, Sources: MinSources, Version: "bench"})
+		must(b, err)
+		b.Cleanup(func() { must(b, a.Close()) })
+	})
+	unloadAfter(b, host, Options{BPFFS: dir, Interface: host.Interface})
+	var file strings.Builder
+	for _, r := range benchRows(n, []int{32}, true) {
+		fmt.Fprintln(&file, r.prefix)
+	}
+	keeper, err := NewListKeeper(dir, host.Interface, ListSettings{Ceiling: DefaultCeiling})
+	must(b, err)
+	var most time.Duration
+	for b.Loop() {
+		start := time.Now()
+		block, err := prefixlist.Read(strings.NewReader(file.String()), "bench")
+		must(b, err)
+		must(b, keeper.Configure(ListSettings{Block: block, Ceiling: DefaultCeiling}))
+		host.Do(b, func() { must(b, keeper.Hold(time.Hour)) })
+		most = max(most, time.Since(start))
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s")
+	b.ReportMetric(most.Seconds(), "s-most")
+	b.ReportMetric(0, "ns/op")
 }
 
 // benchRows are n prefixes of certain lengths: in a row where the flood comes from, or anywhere.
