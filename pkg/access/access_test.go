@@ -14,6 +14,7 @@ topic                      sensor controller monitor operator viewer broker
 own/metrics/cpu            p      s          s       s        s      -
 own/metrics/ram            p      s          s       s        s      -
 own/metrics/network        p      s          s       s        s      -
+own/status/notification    -      s          ps      s        s      -
 own/status/sensor          prw    s          s       s        s      -
 own/status/rate_limiting   -      prs        s       s        s      -
 own/status/scaling         -      prs        s       s        s      -
@@ -29,6 +30,7 @@ other/metrics/network      -      -          s       s        s      -
 other/status/sensor        -      -          s       s        s      -
 other/status/rate_limiting -      -          s       s        s      -
 other/status/scaling       -      -          s       s        s      -
+other/status/notification  -      -          ps      s        s      -
 other/alerts               -      -          ps      s        s      -
 other/control/command      -      -          ps      ps       s      -
 public/news                -      s          s       ps       s      -

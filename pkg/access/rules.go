@@ -52,7 +52,7 @@ func RulesFor(id trust.Identity) Rules {
 	case trust.Monitor:
 		return Rules{
 			Read:  []string{root.Metrics(), root.Status(), root.Alerts(), root.Command(), wire.PublicFilter}, // it tells of forged commands
-			Write: []Write{{Filter: root.Alerts()}, {Filter: root.Command()}},
+			Write: []Write{{Filter: root.Alerts()}, {Filter: root.Command()}, {Filter: root.StatusNotification()}},
 			Never: reservedServers(root),
 		}
 	case trust.Operator:

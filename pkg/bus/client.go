@@ -20,10 +20,11 @@ type Client struct {
 	in      *inbox
 	slots   chan struct{} // bounds the publications under way
 
-	stop  context.CancelFunc
-	ended sync.WaitGroup // the connection's and the outbox's loops
-	folds folds
-	named bool // by whoever made it
+	stop   context.CancelFunc
+	ended  sync.WaitGroup // the connection's and the outbox's loops
+	folds  folds
+	counts counts
+	named  bool // by whoever made it
 
 	renew    chan struct{} // 1 deep
 	handover atomic.Pointer[handover]

@@ -19,6 +19,7 @@ func (c *Client) keepConnected(ctx context.Context) {
 			return
 		}
 		if err == nil {
+			c.counts.connects.Add(1)
 			o.over(c.log)
 			if c.opts.OnConnect != nil {
 				go c.opts.OnConnect()
@@ -35,6 +36,7 @@ func (c *Client) keepConnected(ctx context.Context) {
 			c.log.Warn("connection to the broker lost: connecting again", "err", err)
 			o.since, o.known = time.Now(), true
 		} else {
+			c.counts.failures.Add(1)
 			o.failed(c.log, err)
 		}
 		o.failures++

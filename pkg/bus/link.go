@@ -191,6 +191,7 @@ func (c *Client) deliver(msg Message) {
 			continue
 		}
 		if lost := c.in.put(delivery{s, msg}); lost > 0 {
+			c.counts.lostIn.Add(uint64(lost))
 			c.folds.warn(c.log, "messages lost: they come faster than they are handled", lost)
 		}
 	}

@@ -74,6 +74,13 @@ func (o *outbox) done(p *Publication) {
 	}
 }
 
+// waiting is how many wait.
+func (o *outbox) waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.queue)
+}
+
 // drained is closed when nothing waits.
 func (o *outbox) drained() <-chan struct{} {
 	o.mu.Lock()

@@ -25,6 +25,7 @@ func (c *Client) Publish(ctx context.Context, p Publication) error {
 	}
 	if p.Delivery == Eventually {
 		if c.out.put(p) {
+			c.counts.lostOut.Add(1)
 			c.folds.warn(c.log, "messages lost: the broker was away for too long", 1)
 		}
 		return nil
@@ -64,6 +65,9 @@ func (c *Client) send(ctx context.Context, l *link, p Publication) error {
 	}()
 	select {
 	case err := <-result:
+		if err == nil {
+			c.counts.sent.Add(1)
+		}
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("%w: the connection was lost", ErrAway)
 		}
@@ -108,6 +112,7 @@ func (c *Client) sendOutbox(ctx context.Context) {
 			c.out.done(p)
 		}
 		if err != nil && tries == poisonTries {
+			c.counts.lostOut.Add(1)
 			c.log.Error("message dropped: the broker ends the connection whenever it is sent. Is it allowed?",
 				"topic", p.Topic, "err", err)
 		}

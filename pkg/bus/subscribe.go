@@ -102,6 +102,10 @@ func (c *Client) runHandlers(ctx context.Context) {
 		if c.opts.Check != nil {
 			c.opts.Check(&d.msg)
 		}
+		c.counts.received.Add(1)
+		if d.msg.Refused != nil {
+			c.counts.refused.Add(1)
+		}
 		d.sub.handler(d.msg)
 	}
 }

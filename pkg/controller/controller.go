@@ -61,6 +61,9 @@ type Controller struct {
 	whileScaling context.Context // Run's
 	scaled       chan scaled
 	servers      *wire.Servers // as far as is known
+
+	asked chan chan Stats
+	stats Stats
 }
 
 const (
@@ -86,6 +89,8 @@ func New(cfg Config, b Bus, l Limiter, out io.Writer, log *slog.Logger) (*Contro
 		commands: make(chan bus.Message),
 		retained: make(chan wire.Status, 1),
 		scaled:   make(chan scaled),
+		asked:    make(chan chan Stats),
+		stats:    Stats{Commands: map[Result]uint64{}},
 
 		approvals: approvals{commands: cfg.Approve, within: cfg.ApproveWithin},
 	}
@@ -146,6 +151,8 @@ func (c *Controller) Run(ctx context.Context, alive func()) error {
 			forget = c.approvals.alarm(time.Now())
 		case s := <-c.scaled:
 			c.tellScaled(time.Now(), s)
+		case reply := <-c.asked:
+			reply <- c.now()
 		case was := <-c.retained:
 			c.remember(time.Now(), was)
 		case <-timer.C:

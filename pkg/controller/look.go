@@ -16,8 +16,10 @@ func (c *Controller) look(now time.Time) {
 	state, err := c.limiter.State()
 	if err != nil {
 		c.warnings.Warn(now, "the datapath can't be read", "err", err)
+		c.stats.Unread = err
 		return
 	}
+	c.stats.Unread = nil
 	first := !c.known
 	c.known = true
 	finding := c.lease.Look(now, state)
@@ -51,6 +53,7 @@ func (c *Controller) renew(now time.Time) bool {
 		return false
 	}
 	c.lease.Renewed(now, c.cfg.Lease)
+	c.stats.Renewals++
 	c.log.Debug("lease renewed: the flood goes on", "until", c.lease.End)
 	return true
 }

@@ -18,6 +18,7 @@ func (c *Controller) report(now time.Time, s wire.Status) {
 	c.audit.Note(now, audit.Event{
 		Kind: kindOf(s), Command: s.Command, ID: s.ID, Origin: s.Origin, SignedBy: s.SignedBy, Server: c.cfg.Root.String(), Result: s.Status, Detail: s.Detail,
 	})
+	c.stats.count(s)
 	out := s
 	switch {
 	case c.lease.On:

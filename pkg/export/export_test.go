@@ -53,7 +53,7 @@ func TestWhatIsWritten(t *testing.T) {
 		},
 		"nats": {"nats-server.conf": {
 			`subscribe: { allow: ["$MQTT.sub.>", "<1>.north.b\"k.control.command"] }`,
-			`publish: { allow: ["<1>.*.alerts", "<1>.*.control.command"], deny: ["<1>.metrics", "<1>.metrics.>", "<1>.status", "<1>.status.>"] }`,
+			`publish: { allow: ["<1>.*.alerts", "<1>.*.control.command", "<1>.*.status.notification"], deny: ["<1>.metrics", "<1>.metrics.>", "<1>.status", "<1>.status.>"] }`,
 			`"<1>.*.metrics", "<1>.*.metrics.>"`, `password: "$2a$`, `allowed_connection_types: ["MQTT"]`, "verify: true",
 		}},
 		"emqx": {

@@ -45,7 +45,9 @@ type Store struct {
 	end    context.CancelFunc
 	ended  sync.WaitGroup
 
-	lost   int // records, since it was logged; the writer's and under mu
+	path   string
+	lost   int    // records, since it was logged; the writer's and under mu
+	gone   uint64 // records lost in all; likewise
 	mu     sync.Mutex
 	logged time.Time
 }
@@ -117,7 +119,7 @@ func openLocked(path string, limits Limits, log *slog.Logger) (*Store, error) {
 		return nil, fmt.Errorf("history: %s: %w", path, err)
 	}
 	ctx, end := context.WithCancel(context.Background())
-	s := &Store{db: db, limits: limits, log: log, queue: make(chan Record, queueLen), end: end}
+	s := &Store{db: db, path: path, limits: limits, log: log, queue: make(chan Record, queueLen), end: end}
 	s.ended.Go(func() { s.write(ctx) })
 	return s, nil
 }
@@ -204,6 +206,30 @@ func (s *Store) lose(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lost += n
+	s.gone += uint64(n)
+}
+
+// Stats are what is kept, and what couldn't be.
+type Stats struct {
+	Bytes int64  // of the file and of its log
+	Lost  uint64 // records, since it was opened
+}
+
+// Stats may be called from any goroutine.
+func (s *Store) Stats() (Stats, error) {
+	s.mu.Lock()
+	out := Stats{Lost: s.gone}
+	s.mu.Unlock()
+	for _, name := range []string{s.path, s.path + "-wal"} {
+		info, err := os.Stat(name)
+		if errors.Is(err, os.ErrNotExist) && name != s.path {
+			continue
+		} else if err != nil {
+			return out, fmt.Errorf("history: %w", err)
+		}
+		out.Bytes += info.Size()
+	}
+	return out, nil
 }
 
 func (s *Store) complain(err error) {

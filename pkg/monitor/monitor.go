@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/console"
+	"github.com/weir-sensor/weir/pkg/wire"
 )
 
 // Bus is the connection to the broker. Its handlers run one at a time.
@@ -22,6 +23,12 @@ type Bus interface {
 	AwaitConnection(context.Context) error
 }
 
+// Notifier tells people of alerts by other ways than the broker. It never waits, but for a test, of which it tells what came in a line.
+type Notifier interface {
+	Notify(wire.Alert)
+	Test(ctx context.Context, now time.Time, by string) (string, error)
+}
+
 // Monitor watches one server.
 type Monitor struct {
 	cfg      Config
@@ -29,6 +36,8 @@ type Monitor struct {
 	log      *slog.Logger
 	out      *console.Printer
 	warnings console.Complaints
+	notifier Notifier        // nil for none
+	running  context.Context // Run's, for tests of the notifier
 	commands chan Request
 
 	mu         sync.Mutex // handlers and ticks come from different goroutines
@@ -38,6 +47,10 @@ type Monitor struct {
 	silence    silence
 
 	forged forged
+
+	sent   map[string]uint64 // commands
+	times  map[string]uint64 // that alerts were raised, by metric
+	values [numMetrics]float64
 }
 
 const (
@@ -62,6 +75,8 @@ func New(cfg Config, b Bus, out io.Writer, log *slog.Logger) (*Monitor, error) {
 		commands:   make(chan Request, commandQueue),
 		mitigation: NewMitigation(cfg, cfg.Origin+"-"+rand.Text()[:8]),
 		silence:    silence{limit: cfg.silence()},
+		sent:       map[string]uint64{},
+		times:      map[string]uint64{},
 	}
 	for of := range numMetrics {
 		m.detectors[of] = NewDetector(cfg.detector(of))
@@ -69,10 +84,14 @@ func New(cfg Config, b Bus, out io.Writer, log *slog.Logger) (*Monitor, error) {
 	return m, nil
 }
 
+// NotifyBy has the monitor tell of alerts by another way, too. It is to be called before Run.
+func (m *Monitor) NotifyBy(n Notifier) { m.notifier = n }
+
 // Run watches until ctx ends; it is not to be run again. It calls alive once it is connected, or goes without a broker
 // after 5 s, and then each second: the connection comes by itself later. Errors are subscriptions that the broker refuses.
 func (m *Monitor) Run(ctx context.Context, alive func()) error {
 	ctx, cancel := context.WithCancel(ctx)
+	m.running = ctx
 	printed, sent := make(chan struct{}), make(chan struct{})
 	go func() { defer close(printed); m.out.Run(ctx) }()
 	go func() { defer close(sent); m.sendCommands(ctx) }()

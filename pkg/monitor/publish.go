@@ -59,11 +59,21 @@ func (m *Monitor) sendCommand(ctx context.Context, r Request) {
 		m.warnings.Warn(time.Now(), "command not sent", "command", r.Command, "err", err)
 		return
 	}
+	m.mu.Lock()
+	m.sent[r.Command]++
+	m.mu.Unlock()
 	m.log.Info("command sent", "command", r.Command, "id", r.ID, "reason", r.Reason)
 	m.out.Printf("Published command: %s to %s", wire.Describe(payload), m.cfg.Root.Command())
 }
 
+// alert tells everybody. The caller holds the lock.
 func (m *Monitor) alert(a wire.Alert) {
+	if a.State == wire.AlertRaised {
+		m.times[a.Metric]++
+	}
+	if m.notifier != nil {
+		m.notifier.Notify(a)
+	}
 	payload, err := wire.Encode(a)
 	if err == nil {
 		// Eventually doesn't wait: the broker gets it when it is there.

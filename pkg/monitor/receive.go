@@ -63,6 +63,7 @@ func (m *Monitor) sample(now time.Time, msg bus.Message) error {
 }
 
 func (m *Monitor) observe(now time.Time, of metric, value float64, early bool) {
+	m.values[of] = value
 	e, ok := m.detectors[of].Observe(now, value, early)
 	if !ok {
 		return
@@ -99,6 +100,9 @@ func (m *Monitor) onCommand(msg bus.Message) {
 	if msg.Oversize == 0 {
 		if c, err := wire.DecodeCommand(msg.Payload); err == nil && strings.HasPrefix(c.ID, m.mitigation.idPrefix) {
 			return // our own, which was printed as published
+		} else if err == nil && c.Command == wire.TestAlert && msg.Refused == nil && !msg.Retained {
+			c.SignedBy = msg.From
+			go m.testNotifier(c)
 		}
 	}
 	m.show(msg)

@@ -2,6 +2,8 @@
 package secretfile
 
 import (
+	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,4 +23,29 @@ func handedOver(path string) bool {
 	}
 	path, err := filepath.Abs(path)
 	return err == nil && filepath.Dir(path) == filepath.Clean(dir)
+}
+
+const maxSecret = 4 << 10 // bytes
+
+// ReadLine reads a secret that is one line, without the line's end. What others may read is refused.
+func ReadLine(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxSecret {
+		return nil, fmt.Errorf("%s: name a file of one line", path)
+	}
+	if !Private(path, info) {
+		return nil, fmt.Errorf("%s can be read by others: chmod 600 %s", path, path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	text = bytes.TrimRight(text, "\r\n")
+	if len(text) == 0 || bytes.ContainsAny(text, "\r\n\x00") {
+		return nil, fmt.Errorf("%s: want one line, the secret", path)
+	}
+	return text, nil
 }

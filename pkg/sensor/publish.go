@@ -61,5 +61,6 @@ func (s *Sensor) lost(m message, why string) {
 	if m.early {
 		s.missed.Store(true)
 	}
+	s.lostCount.Add(1)
 	s.complaints.Warn(time.Now(), "metrics lost", "topic", m.topic, "err", why)
 }

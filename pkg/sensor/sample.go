@@ -16,6 +16,7 @@ func (s *Sensor) begin(now time.Time) error {
 	}
 	s.window.add(now, counters.Offered(datapath.ClassSYN).Packets)
 	s.seconds.add(now, &counters)
+	s.rated(now, &counters)
 	s.reported = sampled{now, counters}
 	s.next = now.Add(s.cfg.Interval)
 	if _, err := s.host.CPU(); err != nil { // it measures from here on
@@ -42,6 +43,7 @@ func (s *Sensor) sample(now time.Time) error {
 	}
 	s.seconds.add(now, &counters)
 	syns := s.window.add(now, counters.Offered(datapath.ClassSYN).Packets)
+	s.known.SYNs = syns
 	if s.missed.Swap(false) {
 		s.early.missed()
 	}
@@ -49,6 +51,9 @@ func (s *Sensor) sample(now time.Time) error {
 	regular := s.next.Sub(now) < sampleEvery/2 // the nearest tick
 
 	s.ticks++
+	if s.ticks%samplesPerSecond == 0 {
+		s.rated(now, &counters)
+	}
 	if early || regular || s.ticks%samplesPerTop == 0 {
 		if err := s.refreshTop(now); err != nil {
 			return err
@@ -83,11 +88,13 @@ func (s *Sensor) reportHost(now time.Time) {
 	if x, err := s.host.CPU(); err != nil {
 		s.complaints.Warn(now, "no CPU usage", "err", err)
 	} else {
+		s.known.CPU = x
 		s.post(message{topic: s.cfg.Root.MetricsCPU(), value: wire.CPU{Usage: round(x), Timestamp: at}})
 	}
 	if x, err := s.host.RAM(); err != nil {
 		s.complaints.Warn(now, "no RAM usage", "err", err)
 	} else {
+		s.known.RAM = x
 		s.post(message{topic: s.cfg.Root.MetricsRAM(), value: wire.RAM{Usage: round(x), Timestamp: at}})
 	}
 }
@@ -107,24 +114,23 @@ func (s *Sensor) reportNetwork(now time.Time, counters datapath.Counters, syns u
 	if cardErr != nil {
 		s.complaints.Warn(now, "the network card's discards can't be read", "err", cardErr)
 	}
-	s.post(message{
-		topic: s.cfg.Root.MetricsNetwork(),
-		early: early,
-		value: s.cfg.network(observation{
-			now:      now,
-			interval: now.Sub(s.reported.at),
-			counted:  counters.Sub(&s.reported.counters),
-			syns:     syns,
-			early:    early,
-			seconds:  s.seconds.report(!early),
-			flood:    s.cfg.EarlyReport > 0 && syns > s.cfg.EarlyReport,
-			discards: discards,
-			control:  control,
-			top:      s.top,
-			tcp:      s.tcp,
-			tcpKnown: err == nil,
-		}),
+	network := s.cfg.network(observation{
+		now:      now,
+		interval: now.Sub(s.reported.at),
+		counted:  counters.Sub(&s.reported.counters),
+		syns:     syns,
+		early:    early,
+		seconds:  s.seconds.report(!early),
+		flood:    s.cfg.EarlyReport > 0 && syns > s.cfg.EarlyReport,
+		discards: discards,
+		control:  control,
+		top:      s.top,
+		tcp:      s.tcp,
+		tcpKnown: err == nil,
 	})
+	s.known.NICDiscards += discards
+	s.known.BeyondHost = network.BeyondHost
+	s.post(message{topic: s.cfg.Root.MetricsNetwork(), early: early, value: network})
 	s.reported = sampled{now, counters}
 	return nil
 }

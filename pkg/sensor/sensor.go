@@ -54,6 +54,8 @@ type Sensor struct {
 	out        chan message
 	missed     atomic.Bool // an early report didn't get out
 	denied     atomic.Bool // somebody said that this sensor is offline
+	lostCount  atomic.Uint64
+	asked      chan chan answer
 
 	// The rest is the sampling goroutine's.
 	window   window
@@ -65,6 +67,8 @@ type Sensor struct {
 	next     time.Time // regular report
 	top      []datapath.SourceRate
 	tcp      hoststats.TCP // as known last
+	second   second
+	known    Stats // what Stats needn't find out anew
 }
 
 // sampled is what was counted when.
@@ -76,7 +80,9 @@ type sampled struct {
 const (
 	sampleEvery   = 100 * time.Millisecond
 	samplesPerTop = 10 // the datapath's counts of sources are good for a second
-	complainEvery = time.Minute
+
+	samplesPerSecond = int(time.Second / sampleEvery)
+	complainEvery    = time.Minute
 )
 
 // New returns a sensor of a datapath that is attached.
@@ -89,6 +95,7 @@ func New(cfg Config, d Datapath, h Host, c Card, b Bus, log *slog.Logger) (*Sens
 		complaints: console.Complaints{Log: log, Every: complainEvery},
 		out:        make(chan message, outbox),
 		early:      early{level: cfg.EarlyReport},
+		asked:      make(chan chan answer),
 	}, nil
 }
 
@@ -120,6 +127,8 @@ func (s *Sensor) Run(ctx context.Context, alive func()) error {
 				return err
 			}
 			alive()
+		case reply := <-s.asked:
+			reply <- s.stats()
 		case <-ctx.Done():
 			return nil
 		}

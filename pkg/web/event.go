@@ -38,6 +38,7 @@ var tails = []struct{ topic, tab string }{
 	{"/control/command", tabStatus},
 	{"/status/rate_limiting", tabStatus},
 	{"/status/scaling", tabStatus},
+	{"/status/notification", tabStatus},
 	{"/status/sensor", tabStatus},
 }
 

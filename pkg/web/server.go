@@ -1,6 +1,7 @@
 package web
 
 import (
+	"strings"
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/wire"
@@ -48,7 +49,7 @@ func (s *server) take(e *event) {
 		s.sources.take(at, e.Network.TopSources)
 	case e.Presence != nil:
 		s.presence = e.Presence
-	case e.Status != nil && e.Status.Command != wire.ScaleUpServers && e.Status.Command != wire.ScaleDownServers:
+	case e.Status != nil && strings.HasSuffix(e.topic, "/status/rate_limiting"):
 		s.limiting = e.Status
 	case e.Alert != nil && len(s.alerts) < maxMetrics || e.Alert != nil && s.alerts[e.Alert.Metric] != nil:
 		s.alerts[e.Alert.Metric] = e.Alert

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/audit"
@@ -60,6 +61,8 @@ type Web struct {
 	public    *rows
 	connected bool
 	told      string // conditions, as viewers know them
+
+	serving atomic.Bool
 }
 
 const (
@@ -106,6 +109,8 @@ func (w *Web) Run(ctx context.Context, alive func()) error {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- w.serve(s, w.door().Guard(l)) }()
+	w.serving.Store(true)
+	defer w.serving.Store(false)
 	w.log.Info("the page is served", "url", w.url(l.Addr()))
 	alive()
 	ticker := time.NewTicker(tickEvery)

@@ -133,6 +133,8 @@ const (
 	UnblockSource       = "unblock_source" // takes a block back
 	AllowSource         = "allow_source"
 	UnallowSource       = "unallow_source" // takes an allow back
+
+	TestAlert = "test_alert" // the monitor's: it has its notifiers send a test
 )
 
 // Commands are all that a controller knows.
@@ -144,7 +146,7 @@ const (
 	Failure = "failure"
 )
 
-// Status is the payload of status/rate_limiting and status/scaling.
+// Status is the payload of status/rate_limiting, status/scaling and status/notification.
 type Status struct {
 	Timestamp float64 `json:"timestamp"` // Unix seconds
 	Command   string  `json:"command"`

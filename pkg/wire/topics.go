@@ -82,5 +82,6 @@ func (r Root) Alerts() string             { return r.String() + "/alerts" }
 func (r Root) Command() string            { return r.String() + "/control/command" }
 func (r Root) StatusRateLimiting() string { return r.String() + "/status/rate_limiting" }
 func (r Root) StatusScaling() string      { return r.String() + "/status/scaling" }
+func (r Root) StatusNotification() string { return r.String() + "/status/notification" }
 func (r Root) StatusSensor() string       { return r.String() + "/status/sensor" }
 func (r Root) Status() string             { return r.String() + "/status/#" }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -28,6 +29,8 @@ type guard struct {
 	pace   map[any]*pace       // by *mochi.Client, or by the name of an identity
 	kept   map[string]struct{} // IDs of the clients whose sessions outlast their connections
 	warned time.Time           // one line a minute, whoever misbehaves
+
+	refused atomic.Uint64
 }
 
 // strangers are treated otherwise in tests.
@@ -202,6 +205,7 @@ func (g *guard) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
 }
 
 func (g *guard) warn(text string, args ...any) {
+	g.refused.Add(1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now := time.Now(); now.Sub(g.warned) > time.Minute {
