@@ -86,13 +86,18 @@ func runParts(cmd *cobra.Command, makers ...maker) error {
 	if err != nil {
 		return err
 	}
-	var parts []part
+	exporter, err := s.exporterPart()
+	if err != nil {
+		return err
+	}
+	parts := []part{exporter}
 	for _, m := range makers {
 		p, err := m(s, cmd)
 		if err != nil {
 			return err
 		}
 		if p.run != nil {
+			s.exports.Expect(p.name)
 			parts = append(parts, p)
 		}
 	}
@@ -139,7 +144,13 @@ func brokerPart(s setup, _ *cobra.Command) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	return part{name: "broker", run: b.Run, last: true}, nil
+	s.exports.Broker(b.Stats)
+	return part{name: "broker", run: func(ctx context.Context, alive func()) error {
+		return b.Run(ctx, func() {
+			s.exports.Ready("broker", nil)
+			alive()
+		})
+	}, last: true}, nil
 }
 
 func sensorPart(s setup, _ *cobra.Command) (part, error) {
@@ -182,6 +193,7 @@ func (s setup) runSensor(ctx context.Context, alive func(), names []string, budg
 	if err != nil {
 		return err
 	}
+	s.exportSensor(x, all, client)
 	go all.expire(ctx)
 	err = x.Run(ctx, func() {
 		started = true
@@ -199,16 +211,28 @@ func (s setup) runSensor(ctx context.Context, alive func(), names []string, budg
 func monitorPart(s setup, cmd *cobra.Command) (part, error) {
 	cfg := s.cfg.Monitor
 	cfg.Root = s.root
+	log := s.log.With("component", "monitor")
+	notifiers, err := s.notifiers(log)
+	if err != nil {
+		return part{}, err
+	}
 	return part{name: "monitor", run: func(ctx context.Context, alive func()) error {
 		client, err := s.connect("monitor", nil)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		m, err := monitor.New(cfg, client, cmd.OutOrStdout(), s.log.With("component", "monitor"))
+		m, err := monitor.New(cfg, client, cmd.OutOrStdout(), log)
 		if err != nil {
 			return err
 		}
+		m.NotifyBy(notifiers)
+		s.exportMonitor(m, notifiers, client)
+		var beside sync.WaitGroup
+		defer beside.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		beside.Go(func() { notifiers.Run(ctx) })
 		return m.Run(ctx, alive)
 	}}, cfg.Validate()
 }
@@ -271,6 +295,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		if servers != nil {
 			c.ScaleBy(servers)
 		}
+		s.exportController(c, client)
 		var beside sync.WaitGroup
 		defer beside.Wait()
 		ctx, cancel := context.WithCancel(ctx)

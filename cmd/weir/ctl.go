@@ -44,6 +44,7 @@ waits for the second.`,
 		newListVerb("unallow", wire.UnallowSource, "Take an allow back"),
 		newScaleVerb(wire.ScaleUpServers, "Add servers, and wait until they answer"),
 		newScaleVerb(wire.ScaleDownServers, "Take servers away, once their requests have ended"),
+		newTestAlert(),
 	)
 	return cmd
 }
@@ -86,6 +87,15 @@ func newVerb(command, short string) *cobra.Command {
 	cmd.Flags().String("reason", "", "for the record, 512 bytes at most")
 	cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait for the broker and for the status; by default longer where a second person or servers are waited for")
 	return settledAs(cmd, "ctl")
+}
+
+// newTestAlert waits longer: the monitor waits for receivers.
+func newTestAlert() *cobra.Command {
+	cmd := newVerb(wire.TestAlert, "Have the monitor send a test to Alertmanager, webhooks and syslog")
+	timeout := cmd.Flags().Lookup("timeout")
+	timeout.DefValue = "15s"
+	_ = timeout.Value.Set(timeout.DefValue) // a duration
+	return cmd
 }
 
 // newListVerb is a verb for a source.

@@ -109,7 +109,11 @@ func (s setup) order(ctx context.Context, c wire.Command, w waiting, waits func(
 		case <-whole.Done():
 			return wire.Status{}, fmt.Errorf("%s: %w", c.Command, whole.Err())
 		case <-noAnswer:
-			return wire.Status{}, fmt.Errorf("%s: no answer in %v: is weir controller running, and on the topics of %s?", c.Command, w.timeout, s.root)
+			who := "controller"
+			if c.Command == wire.TestAlert {
+				who = "monitor"
+			}
+			return wire.Status{}, fmt.Errorf("%s: no answer in %v: is weir %s running, and on the topics of %s?", c.Command, w.timeout, who, s.root)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/config"
+	"github.com/weir-sensor/weir/pkg/metrics"
 	"github.com/weir-sensor/weir/pkg/watchdog"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
@@ -86,6 +87,7 @@ type setup struct {
 	root    wire.Root
 	command string
 	who     *identities
+	exports *metrics.Exporter
 }
 
 func newSetup(cmd *cobra.Command) (setup, error) {
@@ -100,7 +102,7 @@ func newSetup(cmd *cobra.Command) (setup, error) {
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
 	}
-	return setup{cfg, log, cfg.Root(), cmd.Name(), &identities{}}, cfg.Root().Validate()
+	return setup{cfg, log, cfg.Root(), cmd.Name(), &identities{}, metrics.New(version)}, cfg.Root().Validate()
 }
 
 // connect starts to connect one component.
@@ -120,6 +122,7 @@ func (s setup) connect(component string, will *bus.Publication) (*bus.Client, er
 	if id, err := s.identity(component); err == nil && id != nil {
 		id.renews(client)
 	}
+	s.exports.Bus(component, client.Stats)
 	return client, nil
 }
 

@@ -68,6 +68,7 @@ func webPart(s setup, _ *cobra.Command) (part, error) {
 				}
 			}()
 			kept = h
+			s.exports.History(h.Stats)
 		}
 		cfg.Warnings = s.endings("web")
 		noted, done := s.auditLog("web")
@@ -80,6 +81,7 @@ func webPart(s setup, _ *cobra.Command) (part, error) {
 		if err != nil {
 			return err
 		}
+		s.exportWeb(w, client)
 		return w.Run(ctx, alive)
 	}}, nil
 }

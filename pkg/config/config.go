@@ -29,6 +29,8 @@ type Config struct {
 	Web      Web
 	Audit    Audit
 	Approval Approval
+	Metrics  Metrics
+	Notify   Notify
 	Monitor  monitor.Config // with Root and the sensor's Interval filled in
 	Log      Log
 
@@ -108,6 +110,21 @@ type Audit struct {
 	Dir   string // "" for none
 	MB    int    // MiB of a file
 	Files int    // older ones that are kept
+}
+
+// Metrics is where a process tells of itself.
+type Metrics struct {
+	Listen          string // "" for nowhere
+	TLSCert, TLSKey string // files
+	TokenFile       string // "" for none
+	Pprof           string // "" for nowhere
+}
+
+// Notify is who is told of alerts beside the broker. Addresses are separated by commas.
+type Notify struct {
+	Alertmanager, Webhook, Syslog string
+	PasswordFile                  string // of Alertmanager's user
+	KeyFile                       string // that webhooks are signed with
 }
 
 // Web is where the page is served, and what is kept for it.

@@ -33,7 +33,7 @@ func TestWrongFiles(t *testing.T) {
 	}{
 		{"unknown key", "interface: eth0\nintreface: eth0", []string{"weir.yaml:2:", `"intreface"`, "is it interface?"}},
 		{"unknown key in a section", "monitor:\n  calm: 1m\n  syn-treshold: 1", []string{":3:", "is it monitor.syn-threshold?"}},
-		{"unknown section", "metrics:\n  interval: 1s", []string{":1:", "weir config"}},
+		{"unknown section", "statistics:\n  interval: 1s", []string{":1:", "weir config"}},
 		{"nothing like it", "zzzzzzzzzzzz: 1", []string{":1:", "weir config"}},
 		{"merge key", "<<: {org: x}", []string{":1:", "<<"}},
 		{"long unknown key", strings.Repeat("k", 1000) + ": 1", []string{":1:", "weir config"}},

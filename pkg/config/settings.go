@@ -40,6 +40,7 @@ var (
 	auditing   = []string{"up", "controller", "web"}
 	judging    = []string{"up", "monitor", "web", "top"}
 	intervals  = []string{"up", "sensor", "monitor", "web", "top"}
+	exporting  = []string{"up", "sensor", "monitor", "controller", "broker", "web"}
 	everything = []string{"up", "sensor", "monitor", "controller", "broker", "web", "ctl", "status", "unload"}
 )
 
@@ -211,6 +212,28 @@ var Settings = complete(withScaling(withBudgets([]Setting{
 		Help: "size of an audit log, in MiB, at which the next file is begun"},
 	{Key: "audit.files", Commands: auditing, field: func(c *Config) any { return &c.Audit.Files },
 		Help: "number of full audit logs that are kept of each component"},
+
+	{Key: "notify.alertmanager", Type: List, Commands: monitoring, field: func(c *Config) any { return &c.Notify.Alertmanager },
+		Help: "Alertmanagers to tell of alerts, with commas: http[s]://[user@]host[:port]"},
+	{Key: "notify.alertmanager-password-file", Commands: monitoring, field: func(c *Config) any { return &c.Notify.PasswordFile },
+		Help: "file that holds that user's password; only its owner may read it"},
+	{Key: "notify.webhook", Type: List, Commands: monitoring, field: func(c *Config) any { return &c.Notify.Webhook },
+		Help: "addresses to post alerts to as signed JSON, with commas"},
+	{Key: "notify.webhook-key-file", Commands: monitoring, field: func(c *Config) any { return &c.Notify.KeyFile },
+		Help: "file that holds the key to sign them with, 16 bytes at least in one line; only its owner may read it"},
+	{Key: "notify.syslog", Type: List, Commands: monitoring, field: func(c *Config) any { return &c.Notify.Syslog },
+		Help: "syslog servers to tell of alerts in RFC 5424's form, with commas: unix:///dev/log, or udp, tcp or tls://host[:port]"},
+
+	{Key: "metrics.listen", Commands: exporting, field: func(c *Config) any { return &c.Metrics.Listen },
+		Help: "address:port of /metrics for Prometheus, /healthz and /readyz, like 127.0.0.1:9732; empty for none"},
+	{Key: "metrics.tls-cert", Commands: exporting, field: func(c *Config) any { return &c.Metrics.TLSCert },
+		Help: "file of their certificate, in PEM; empty for plain HTTP"},
+	{Key: "metrics.tls-key", Commands: exporting, field: func(c *Config) any { return &c.Metrics.TLSKey },
+		Help: "file of the certificate's private key"},
+	{Key: "metrics.token-file", Commands: exporting, field: func(c *Config) any { return &c.Metrics.TokenFile },
+		Help: "file that holds a token which whoever reads /metrics must show; only its owner may read it; empty for none"},
+	{Key: "metrics.pprof", Commands: exporting, field: func(c *Config) any { return &c.Metrics.Pprof },
+		Help: "address:port, on loopback, of Go's profiles below /debug/pprof/; empty for none"},
 
 	{Key: "log.level", Commands: everything, field: func(c *Config) any { return &c.Log.Level },
 		check: oneOf("debug", "info", "warn", "error"), Help: "least that is logged: debug, info, warn or error"},

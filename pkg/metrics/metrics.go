@@ -1,0 +1,123 @@
+// Package metrics exports what components know for Prometheus, and tells whether they do their job. It alone imports client_golang.
+// What is exported is read when it is asked for, from snapshots that components hand over: the number of series is fixed, whatever
+// comes from outside.
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// Exporter is one process's. Its components may be added at any time.
+type Exporter struct {
+	version string
+
+	mu      sync.Mutex
+	sources map[string]source // by what they tell of
+	ready   map[string]func(context.Context) error
+}
+
+// source sends what it knows. An error leaves out what it can't tell of now.
+type source func(context.Context, send) error
+
+// send takes a value of a family, with the values of its labels.
+type send func(f *family, value float64, labels ...string)
+
+// patience is how long a component may take to answer. They need microseconds.
+const patience = time.Second
+
+// New returns an exporter for a weir of some version.
+func New(version string) *Exporter {
+	return &Exporter{version: version, sources: map[string]source{}, ready: map[string]func(context.Context) error{}}
+}
+
+// add takes a source, in the place of one of the same name.
+func (e *Exporter) add(name string, s source) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sources[name] = s
+}
+
+// family is all series of one name.
+type family struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+// families are all that there are.
+var families []*family
+
+func newFamily(kind prometheus.ValueType, name, help string, labels []string) *family {
+	f := &family{prometheus.NewDesc("weir_"+name, help, labels, nil), kind}
+	families = append(families, f)
+	return f
+}
+
+func gauge(name, help string, labels ...string) *family {
+	return newFamily(prometheus.GaugeValue, name, help, labels)
+}
+
+func counter(name, help string, labels ...string) *family {
+	return newFamily(prometheus.CounterValue, name, help, labels)
+}
+
+func flag(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+var (
+	buildInfo = gauge("build_info", "Which weir this is; always 1.", "version", "goversion")
+	sourceUp  = gauge("source_up", "Whether a source of metrics could be read: 0 means that its series are missing.", "source")
+)
+
+// Describe is for Collector.
+func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
+	for _, f := range families {
+		ch <- f.desc
+	}
+}
+
+// Collect is for Collector. It takes no longer than patience.
+func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	e.mu.Lock()
+	sources := make(map[string]source, len(e.sources))
+	for name, s := range e.sources {
+		sources[name] = s
+	}
+	e.mu.Unlock()
+	emit := func(f *family, value float64, labels ...string) {
+		m, err := prometheus.NewConstMetric(f.desc, f.kind, value, labels...)
+		if err != nil {
+			m = prometheus.NewInvalidMetric(f.desc, err)
+		}
+		ch <- m
+	}
+	emit(buildInfo, 1, e.version, runtime.Version())
+	for name, s := range sources {
+		emit(sourceUp, flag(s(ctx, emit) == nil), name)
+	}
+}
+
+// registry has weir's own, the process's and Go's.
+func (e *Exporter) registry() (*prometheus.Registry, error) {
+	r := prometheus.NewRegistry()
+	for _, c := range []prometheus.Collector{
+		e, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector(),
+	} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return r, nil
+}
