@@ -58,6 +58,8 @@ func TestWireIsAsDocumented(t *testing.T) {
 		}
 		s.order(o, fmt.Sprintf(`{"command": %q, "id": %q, "ttl_seconds": 60%s}`, command, id, source), fmt.Sprintf(`"id":%q`, id))
 	}
+	te.Publish(t, s.Bank, brokerAddr, root+"/control/command", []byte(`{"command": "test_alert", "id": "wire-t"}`))
+	o.Await(t, patience, "the answer to a test", since(start, is("status/notification", `"wire-t"`, `"failure"`)))
 	s.order(o, `{"command": "enable_rate_limiting", "rate": "nonsense", "id": "wire-x"}`, `"id":"wire-x"`, `"failure"`)
 	o.Await(t, 30*time.Second, "cleared alert", since(start, is("alerts", `"SYN packet count`, `"cleared"`)))
 	o.Await(t, 30*time.Second, "CPU alert", since(start, is("alerts", `"CPU usage`, `"raised"`)))
@@ -80,6 +82,9 @@ func TestSignedWireIsAsDocumented(t *testing.T) {
 	}
 	if text, status := s.weir("ctl scale-up-servers", s.as("operator")...); status != 1 {
 		t.Errorf("weir ctl scale-up-servers: exit status %d: %s", status, text)
+	}
+	if text, status := s.weir("ctl test-alert", s.as("operator")...); status != 1 || !strings.Contains(text, "notify.syslog") {
+		t.Errorf("weir ctl test-alert: exit status %d: %s", status, text)
 	}
 	for _, m := range [][2]string{{root + "/control/command", `{"command": "disable_rate_limiting", "id": "unsigned"}`}, {"public/x", "hello"}} {
 		if text, err := s.publish("operator", m[0], m[1]); err != nil {

@@ -105,7 +105,7 @@ func TestNamesAreDocumented(t *testing.T) {
 		path []string
 		want []string
 	}{
-		{[]string{"Command", "properties", "command"}, wire.Commands},
+		{[]string{"Command", "properties", "command"}, append(slices.Clone(wire.Commands), wire.TestAlert)},
 		{[]string{"Alert", "properties", "state"}, []string{wire.AlertRaised, wire.AlertReminder, wire.AlertCleared}},
 		{[]string{"Network", "properties", "mode"}, []string{wire.ModeObserve, wire.ModeEnforce}},
 		{[]string{"Status", "properties", "status"}, []string{wire.Success, wire.Failure}},
@@ -133,7 +133,7 @@ func TestTopicsAreDocumented(t *testing.T) {
 	r := wire.Root{Org: "bank", Site: "north", Server: "web1"}
 	seen := map[string]bool{}
 	for _, topic := range []string{
-		r.MetricsCPU(), r.MetricsRAM(), r.MetricsNetwork(), r.Alerts(), r.Command(), r.StatusRateLimiting(), r.StatusScaling(), r.StatusSensor(),
+		r.MetricsCPU(), r.MetricsRAM(), r.MetricsNetwork(), r.Alerts(), r.Command(), r.StatusRateLimiting(), r.StatusScaling(), r.StatusSensor(), r.StatusNotification(),
 		"public/announcement",
 	} {
 		name := d.Channel(r, topic)
