@@ -40,13 +40,13 @@ func (c Config) decide(now, changed time.Time, running, by int) (to int, err err
 	to = running + by
 	switch wait := c.CoolDown - now.Sub(changed); {
 	case by > 0 && running >= c.Max:
-		return 0, fmt.Errorf("there are %d servers already: scaling.max is %d", running, c.Max)
+		return 0, fmt.Errorf("%s already: scaling.max is %d", servers(running), c.Max)
 	case to > c.Max:
-		return 0, fmt.Errorf("%d more than the %d servers there are is too many: scaling.max is %d", by, running, c.Max)
+		return 0, fmt.Errorf("%d more than %s is too many: scaling.max is %d", by, servers(running), c.Max)
 	case by < 0 && running <= c.Min:
-		return 0, fmt.Errorf("there are %d servers only: scaling.min is %d", running, c.Min)
+		return 0, fmt.Errorf("only %s: scaling.min is %d", servers(running), c.Min)
 	case by < 0 && to < c.Min:
-		return 0, fmt.Errorf("%d fewer than the %d servers there are is too few: scaling.min is %d", -by, running, c.Min)
+		return 0, fmt.Errorf("%d fewer than %s is too few: scaling.min is %d", -by, servers(running), c.Min)
 	case !changed.IsZero() && wait > 0:
 		// A clock that was set back must not lock scaling for longer.
 		return 0, fmt.Errorf("the last change was a moment ago: wait %v (scaling.cool-down)", min(wait, c.CoolDown).Round(time.Second))

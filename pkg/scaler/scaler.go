@@ -24,6 +24,9 @@ type Backend interface {
 	Resize(ctx context.Context, to int) (detail string, err error)
 }
 
+// ErrUnwell is what Resize's errors wrap if it found the number right, and a server that isn't well.
+var ErrUnwell = errors.New("the number is right")
+
 // Order is a command to scale.
 type Order struct {
 	By       int    `json:"by"` // servers to add, below 0 to take away
@@ -134,7 +137,7 @@ func (s *Scaler) undo(ctx context.Context, p *pending, cause error) Outcome {
 	}
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
-	if _, err := s.backend.Resize(within, p.From); err != nil {
+	if _, err := s.backend.Resize(within, p.From); err != nil && !errors.Is(err, ErrUnwell) {
 		s.complaints.Warn(time.Now(), "scaling couldn't be undone: it is tried again", "to", p.From, "id", p.ID, "err", err)
 		select {
 		case s.kick <- struct{}{}:

@@ -80,6 +80,9 @@ func (m *Machine) booted() bool {
 	return state == "running" || state == "degraded"
 }
 
+// Path is where this machine sees a file or a socket of the Machine.
+func (m *Machine) Path(path string) string { return "/proc/" + m.leader + "/root" + path }
+
 // nsenter is for a command in the machine's namespaces, but with none of its limits.
 func (m *Machine) nsenter(args ...string) []string {
 	return append([]string{"--target=" + m.leader, "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--"}, args...)
