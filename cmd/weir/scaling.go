@@ -11,6 +11,7 @@ import (
 	"github.com/weir-sensor/weir/pkg/scaler/command"
 	"github.com/weir-sensor/weir/pkg/scaler/haproxy"
 	"github.com/weir-sensor/weir/pkg/scaler/health"
+	"github.com/weir-sensor/weir/pkg/scaler/kube"
 	"github.com/weir-sensor/weir/pkg/scaler/units"
 )
 
@@ -54,6 +55,9 @@ func newBackend(c config.Scaling) (scaler.Backend, error) {
 			return nil, errors.New("give scaling.unit, like bank-backend@.service")
 		}
 		return units.Pool{Unit: units.Template(c.Unit), First: first, Last: last, Health: check}, nil
+	case "kubernetes":
+		k := c.Kubernetes
+		return kube.New(k.Workload, k.Namespace, kube.Credentials{Kubeconfig: k.Kubeconfig, Context: k.Context})
 	case "exec":
 		return execPool(c.Exec)
 	}
