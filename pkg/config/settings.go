@@ -173,6 +173,8 @@ var Settings = complete(withScaling(withBudgets([]Setting{
 		Help: "time that SYNs must stay below the clear level before limiting is switched off"},
 	{Key: "monitor.scale-every", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.ScaleEvery },
 		Help: "shortest time between two requests to scale for the same alert"},
+	{Key: "monitor.scale-calm", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.ScaleCalm },
+		Help: "time that CPU and RAM must stay below the clear level before a server that the monitor added is taken away"},
 	{Key: "monitor.status-timeout", Commands: monitoring, field: func(c *Config) any { return &c.Monitor.StatusTimeout },
 		Help: "time after which a command without a status is sent again"},
 

@@ -32,6 +32,7 @@ type Config struct {
 	RemindEvery   time.Duration // between reminders of an alert
 	Calm          time.Duration // SYNs below the clear level for so long: limiting is switched off
 	ScaleEvery    time.Duration // at least, between two requests to scale for the same alert
+	ScaleCalm     time.Duration // CPU and RAM below the clear level for so long: a server that it has added is taken away
 	StatusTimeout time.Duration // a command without status for so long is sent again
 }
 
@@ -65,6 +66,7 @@ func DefaultConfig() Config {
 		RemindEvery:   time.Minute,
 		Calm:          time.Minute,
 		ScaleEvery:    5 * time.Minute,
+		ScaleCalm:     10 * time.Minute,
 		StatusTimeout: 5 * time.Second,
 	}
 }
@@ -114,7 +116,7 @@ func (c Config) Validate() error {
 	for _, k := range []struct {
 		name string
 		d    time.Duration
-	}{{"calm", c.Calm}, {"scale every", c.ScaleEvery}, {"status timeout", c.StatusTimeout}} {
+	}{{"calm", c.Calm}, {"scale every", c.ScaleEvery}, {"scale calm", c.ScaleCalm}, {"status timeout", c.StatusTimeout}} {
 		if k.d <= 0 {
 			errs = append(errs, fmt.Errorf("%s: give a time above 0, like 1m", k.name))
 		}

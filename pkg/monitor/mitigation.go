@@ -34,6 +34,7 @@ type Mitigation struct {
 
 	raised [numMetrics]bool
 	scaled [numMetrics]time.Time // when scaling was asked for last
+	load   load
 
 	last  wire.Status // a reconnect brings it again
 	on    bool        // what the controller said last

@@ -42,12 +42,14 @@ func (m *Monitor) sample(now time.Time, msg bus.Message) error {
 			return err
 		}
 		m.observe(now, metricCPU, cpu.Usage, false)
+		m.act(m.mitigation.Load(now, metricCPU, cpu.Usage < m.detectors[metricCPU].ClearLevel()))
 	case root.MetricsRAM():
 		ram, err := wire.DecodeRAM(msg.Payload)
 		if err != nil {
 			return err
 		}
 		m.observe(now, metricRAM, ram.Usage, false)
+		m.act(m.mitigation.Load(now, metricRAM, ram.Usage < m.detectors[metricRAM].ClearLevel()))
 	case root.MetricsNetwork():
 		network, err := wire.DecodeNetwork(msg.Payload)
 		if err != nil {
@@ -76,7 +78,8 @@ func (m *Monitor) observe(now time.Time, of metric, value float64, early bool) {
 func (m *Monitor) onStatus(msg bus.Message) {
 	now := time.Now()
 	m.show(msg)
-	if msg.Topic != m.cfg.Root.StatusRateLimiting() || msg.Oversize > 0 {
+	scaling := msg.Topic == m.cfg.Root.StatusScaling()
+	if msg.Topic != m.cfg.Root.StatusRateLimiting() && !scaling || msg.Oversize > 0 {
 		return
 	}
 	s, err := wire.DecodeStatus(msg.Payload)
@@ -85,6 +88,10 @@ func (m *Monitor) onStatus(msg bus.Message) {
 	}
 	if err != nil {
 		m.warnings.Warn(now, "status ignored", "topic", msg.Topic, "err", err)
+		return
+	}
+	if scaling {
+		m.mitigation.Scaling(s)
 		return
 	}
 	m.act(m.mitigation.Status(now, s))
