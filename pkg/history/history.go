@@ -26,7 +26,8 @@ type Record struct {
 	Kind    string // metrics have one per topic, as have alerts and so on: the reader's to choose
 	Topic   string
 	Payload []byte
-	Refused string // why it counted for nothing; "" for what was believed
+	Refused string   // why it counted for nothing; "" for what was believed
+	Height  *float64 // what Query.Step compares it by; nil for none
 }
 
 // Limits bound the file. Zero is no bound.
@@ -69,9 +70,15 @@ CREATE TABLE IF NOT EXISTS messages (
 	kind TEXT NOT NULL,
 	topic TEXT NOT NULL,
 	payload BLOB NOT NULL,
-	refused TEXT NOT NULL DEFAULT ''
+	refused TEXT NOT NULL DEFAULT '',
+	height REAL
 );
-CREATE INDEX IF NOT EXISTS messages_by_kind ON messages (root, kind, at);
+`
+
+// The first index holds all that Query.Step looks at, so that a week's peaks are found without a week's payloads.
+const indexes = `
+DROP INDEX IF EXISTS messages_by_kind;
+CREATE INDEX IF NOT EXISTS messages_by_height ON messages (root, kind, at, height);
 CREATE INDEX IF NOT EXISTS messages_by_age ON messages (kind, at);
 `
 
@@ -137,22 +144,28 @@ func open(path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := db.Exec(schema); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	if err := addRefused(db); err != nil {
+	if err := prepare(db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
 }
 
-// addRefused brings a file of an older weir up to date.
-func addRefused(db *sql.DB) error {
-	var there int
-	err := db.QueryRow("SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'refused'").Scan(&there)
-	if err == nil && there == 0 {
-		_, err = db.Exec("ALTER TABLE messages ADD COLUMN refused TEXT NOT NULL DEFAULT ''")
+// prepare makes the tables, and brings a file of an older weir up to date.
+func prepare(db *sql.DB) error {
+	if _, err := db.Exec(schema); err != nil {
+		return err
 	}
+	for column, kind := range map[string]string{"refused": "TEXT NOT NULL DEFAULT ''", "height": "REAL"} {
+		var there int
+		err := db.QueryRow("SELECT count(*) FROM pragma_table_info('messages') WHERE name = ?", column).Scan(&there)
+		if err == nil && there == 0 {
+			_, err = db.Exec("ALTER TABLE messages ADD COLUMN " + column + " " + kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := db.Exec(indexes)
 	return err
 }
 

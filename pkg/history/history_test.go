@@ -20,6 +20,15 @@ func must(t *testing.T, err error) {
 	}
 }
 
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 20 s", what)
+		}
+	}
+}
+
 func openStore(t *testing.T, path string, limits Limits) (*Store, *bytes.Buffer) {
 	t.Helper()
 	var said bytes.Buffer
@@ -167,16 +176,17 @@ func TestAFullDiskLosesNothingThatComesAfter(t *testing.T) {
 		r.Payload = bytes.Repeat([]byte("x"), 200)
 		s.Add(r)
 	}
-	time.Sleep(300 * time.Millisecond)
+	eventually(t, "a complaint", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.logged.IsZero()
+	})
 	must(t, os.Remove(filepath.Join(dir, "filler")))
 	if out, err := exec.Command("mount", "-o", "remount,size=4m", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	s.Add(record(1, "alerts", 0))
-	deadline := time.Now().Add(10 * time.Second)
-	for len(read(t, s, Query{Kinds: []string{"alerts"}})) == 0 && time.Now().Before(deadline) {
-		time.Sleep(50 * time.Millisecond)
-	}
+	eventually(t, "the last record", func() bool { return len(read(t, s, Query{Kinds: []string{"alerts"}})) > 0 })
 	if got := read(t, s, Query{Kinds: []string{"alerts", "network"}}); len(got) != 1001 {
 		t.Errorf("%d records", len(got))
 	}

@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 )
@@ -73,7 +72,7 @@ func (s *Store) insert(batch []Record) (err error) {
 			err = errors.Join(err, tx.Rollback())
 		}
 	}()
-	insert, err := tx.Prepare("INSERT INTO messages (at, root, kind, topic, payload, refused) VALUES (?, ?, ?, ?, ?, ?)")
+	insert, err := tx.Prepare("INSERT INTO messages (at, root, kind, topic, payload, refused, height) VALUES (?, ?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return err
 	}
@@ -83,7 +82,7 @@ func (s *Store) insert(batch []Record) (err error) {
 		if payload == nil {
 			payload = []byte{}
 		}
-		if _, err := insert.Exec(r.At.UnixMilli(), r.Root, r.Kind, r.Topic, payload, r.Refused); err != nil {
+		if _, err := insert.Exec(r.At.UnixMilli(), r.Root, r.Kind, r.Topic, payload, r.Refused, r.Height); err != nil {
 			return err
 		}
 	}
@@ -137,91 +136,4 @@ func (s *Store) size() (int64, error) {
 		}
 	}
 	return (pages - free) * size, nil
-}
-
-// Query says which records to read.
-type Query struct {
-	Root   string
-	Kinds  []string
-	Since  time.Time // zero: from the first on
-	Until  time.Time // exclusive; zero: to the last
-	Before int64     // of IDs; 0 for any
-	Limit  int       // the newest so many
-}
-
-// Read returns records, oldest first.
-func (s *Store) Read(ctx context.Context, q Query) ([]Record, error) {
-	var all []Record
-	err := s.Each(ctx, q, func(r Record) error {
-		all = append(all, r)
-		return nil
-	})
-	for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
-		all[i], all[j] = all[j], all[i]
-	}
-	return all, err
-}
-
-// Each hands records over, newest first, until one is refused.
-func (s *Store) Each(ctx context.Context, q Query, f func(Record) error) error {
-	if len(q.Kinds) == 0 {
-		return errors.New("history: no kinds are asked for")
-	}
-	text := "SELECT id, at, root, kind, topic, payload, refused FROM messages WHERE root = ? AND kind IN (?"
-	args := []any{q.Root, q.Kinds[0]}
-	for _, kind := range q.Kinds[1:] {
-		text += ", ?"
-		args = append(args, kind)
-	}
-	text += ")"
-	if !q.Since.IsZero() {
-		text, args = text+" AND at >= ?", append(args, q.Since.UnixMilli())
-	}
-	if !q.Until.IsZero() {
-		text, args = text+" AND at < ?", append(args, q.Until.UnixMilli())
-	}
-	if q.Before > 0 {
-		text, args = text+" AND id < ?", append(args, q.Before)
-	}
-	text += " ORDER BY id DESC"
-	if q.Limit > 0 {
-		text, args = text+" LIMIT ?", append(args, q.Limit)
-	}
-	rows, err := s.db.QueryContext(ctx, text, args...)
-	if err != nil {
-		return err
-	}
-	return errors.Join(each(rows, f), rows.Close())
-}
-
-func each(rows *sql.Rows, f func(Record) error) error {
-	for rows.Next() {
-		var r Record
-		var at int64
-		if err := rows.Scan(&r.ID, &at, &r.Root, &r.Kind, &r.Topic, &r.Payload, &r.Refused); err != nil {
-			return err
-		}
-		r.At = time.UnixMilli(at)
-		if err := f(r); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
-
-// Roots are the servers that there is something about since a time.
-func (s *Store) Roots(ctx context.Context, since time.Time) ([]string, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT DISTINCT root FROM messages WHERE root != '' AND at >= ? ORDER BY root", since.UnixMilli())
-	if err != nil {
-		return nil, err
-	}
-	var all []string
-	for rows.Next() {
-		var root string
-		if err := rows.Scan(&root); err != nil {
-			return nil, errors.Join(err, rows.Close())
-		}
-		all = append(all, root)
-	}
-	return all, errors.Join(rows.Err(), rows.Close())
 }

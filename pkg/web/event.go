@@ -116,7 +116,7 @@ func fromRecord(r history.Record) (*event, bool) {
 }
 
 func (e *event) record() history.Record {
-	return history.Record{At: time.UnixMilli(e.At), Root: e.root, Kind: e.Tab, Topic: e.topic, Payload: e.payload, Refused: e.refused}
+	return history.Record{At: time.UnixMilli(e.At), Root: e.root, Kind: e.Tab, Topic: e.topic, Payload: e.payload, Refused: e.refused, Height: e.height()}
 }
 
 func (e *event) decode() (err error) {
@@ -138,6 +138,20 @@ func (e *event) decode() (err error) {
 		err = set(&e.Status, wire.DecodeStatus, e.payload)
 	}
 	return err
+}
+
+// height is what a metric is compared by where not all can be shown; nil for what is none.
+func (e *event) height() *float64 {
+	switch {
+	case e.CPU != nil:
+		return &e.CPU.Usage
+	case e.RAM != nil:
+		return &e.RAM.Usage
+	case e.Network != nil:
+		x := float64(e.Network.SYNPacketCount)
+		return &x
+	}
+	return nil
 }
 
 func set[T any](to **T, decode func([]byte) (T, error), payload []byte) error {

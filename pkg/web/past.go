@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	maxPoints     = 720 // of a chart
+	maxPoints     = 720  // of a chart
+	maxMarks      = 1000 // of alerts, and of commands and statuses: the newest
 	maxOlder      = 500
 	maxHistory    = 90 * 24 * time.Hour
 	maxDownloaded = 1_000_000
@@ -71,12 +72,14 @@ func (w *Web) past(rw http.ResponseWriter, r *http.Request) {
 	}
 	var all []*event
 	for _, tab := range []string{tabCPU, tabRAM, tabNetwork, tabAlerts, tabStatus} {
-		t := thinner{step: to.Sub(from).Milliseconds() / maxPoints}
-		q := history.Query{Root: root, Kinds: []string{tab}, Since: from, Until: to}
+		q := history.Query{Root: root, Kinds: []string{tab}, Since: from, Until: to, Step: to.Sub(from) / maxPoints}
+		if tab == tabAlerts || tab == tabStatus {
+			q.Step, q.Limit = 0, maxMarks
+		}
 		err := w.history.Each(r.Context(), q, func(x history.Record) error {
 			if e, ok := fromRecord(x); ok {
 				e.payload = nil
-				t.add(e)
+				all = append(all, e)
 			}
 			return nil
 		})
@@ -84,7 +87,6 @@ func (w *Web) past(rw http.ResponseWriter, r *http.Request) {
 			w.failed(rw, r, err)
 			return
 		}
-		all = append(all, t.all...)
 	}
 	slices.SortStableFunc(all, func(a, b *event) int { return cmp.Compare(a.At, b.At) })
 	s := newSeries()
@@ -92,36 +94,6 @@ func (w *Web) past(rw http.ResponseWriter, r *http.Request) {
 		s.add(e)
 	}
 	answer(rw, http.StatusOK, s)
-}
-
-// thinner keeps one of the metrics that fall into the same step: the highest. Alerts and commands are kept all.
-type thinner struct {
-	step int64 // milliseconds
-	all  []*event
-}
-
-func (t *thinner) add(e *event) {
-	n := len(t.all)
-	if n == 0 || t.step <= 0 || height(e) < 0 || height(t.all[n-1]) < 0 || e.At/t.step != t.all[n-1].At/t.step {
-		t.all = append(t.all, e)
-		return
-	}
-	if height(e) > height(t.all[n-1]) {
-		t.all[n-1] = e
-	}
-}
-
-// height is what a metric is compared by; negative for what is none.
-func height(e *event) float64 {
-	switch {
-	case e.CPU != nil:
-		return e.CPU.Usage
-	case e.RAM != nil:
-		return e.RAM.Usage
-	case e.Network != nil:
-		return float64(e.Network.SYNPacketCount)
-	}
-	return -1
 }
 
 // older answers with a tab's rows before one that the page has.
@@ -136,15 +108,20 @@ func (w *Web) older(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, http.StatusBadRequest, "before: give Unix milliseconds")
 		return
 	}
-	all := []*event{}
+	all, bytes := []*event{}, 0
 	q := history.Query{Root: root, Kinds: []string{tab}, Until: time.UnixMilli(before), Limit: maxOlder}
+	enough := errors.New("enough")
 	err = w.history.Each(r.Context(), q, func(x history.Record) error {
+		if bytes += len(x.Payload); bytes > maxText && len(all) > 0 {
+			return enough
+		}
 		if e, ok := fromRecord(x); ok {
+			e.payload = nil
 			all = append(all, e)
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, enough) {
 		w.failed(rw, r, err)
 		return
 	}
