@@ -21,16 +21,16 @@ const (
 	Calm        Condition = "calm"
 )
 
-// silentAfter is how many intervals a sensor may be late.
-const silentAfter = 2.5
-
 // condition judges a server at a time, from what was heard last.
 func (s *server) condition(now time.Time, interval time.Duration, t Thresholds) Condition {
 	n := s.network
+	over := func(x *float64, at time.Time, threshold float64) bool {
+		return x != nil && *x > threshold && !late(at, now, interval)
+	}
 	switch {
-	case s.heard.IsZero():
+	case s.heard.last().IsZero():
 		return Waiting
-	case now.Sub(s.heard) > time.Duration(silentAfter*float64(interval)), s.presence != nil && s.presence.State == wire.Offline:
+	case late(s.heard.last(), now, interval), s.presence != nil && s.presence.State == wire.Offline:
 		return Silent
 	case n != nil && n.BeyondHost:
 		return BeyondHost
@@ -40,7 +40,7 @@ func (s *server) condition(now time.Time, interval time.Duration, t Thresholds) 
 		return Limiting
 	case s.attacked(t):
 		return UnderAttack
-	case s.raised("cpu_usage"), s.raised("ram_usage"), s.cpu != nil && s.cpu.Usage > t.CPU, s.ram != nil && s.ram.Usage > t.RAM:
+	case s.raised("cpu_usage"), s.raised("ram_usage"), over(s.cpuUsage(), s.heard.cpu, t.CPU), over(s.ramUsage(), s.heard.ram, t.RAM):
 		return Strained
 	}
 	return Calm
@@ -53,6 +53,20 @@ func (s *server) attacked(t Thresholds) bool {
 	}
 	n := s.network
 	return n != nil && (float64(n.SYNPacketCount) > t.SYNs || float64(n.ActiveTCPConnections) > t.Connections)
+}
+
+func (s *server) cpuUsage() *float64 {
+	if s.cpu == nil {
+		return nil
+	}
+	return &s.cpu.Usage
+}
+
+func (s *server) ramUsage() *float64 {
+	if s.ram == nil {
+		return nil
+	}
+	return &s.ram.Usage
 }
 
 func (s *server) raised(metric string) bool {

@@ -43,7 +43,7 @@ func TestForgeriesStayForgeries(t *testing.T) {
 	w = newWeb(t, &fakeBus{}, h)
 	w.recall(t.Context(), time.Now())
 	x := w.snapshot(time.Now(), root)
-	if x.Limiting != nil || len(x.Series.CPU.V) != 0 || !w.servers[root].heard.IsZero() {
+	if x.Limiting != nil || len(x.Series.CPU.V) != 0 || !w.servers[root].heard.last().IsZero() {
 		t.Errorf("believed: %+v, %+v", x.Limiting, x.Series.CPU)
 	}
 	if rows := x.Rows[tabStatus]; len(rows) != 1 || rows[0].Note != "it isn't signed" {

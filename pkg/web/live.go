@@ -13,6 +13,7 @@ const (
 	maxSaid   = 1 << 10
 	writeWait = 10 * time.Second
 	pingEvery = 5 * time.Second
+	beatEvery = 2 * time.Second
 
 	signedOut = websocket.StatusCode(4401) // as the page knows it
 )
@@ -76,10 +77,16 @@ func (w *Web) listen(ctx context.Context, c *websocket.Conn, v *viewer) {
 func (w *Web) speak(ctx context.Context, c *websocket.Conn, v *viewer, still func() bool) {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
+	beat := time.NewTicker(beatEvery) // so that a page knows that nothing is new, rather than that nothing comes through
+	defer beat.Stop()
 	for {
 		select {
 		case <-v.wake:
 			if w.tell(ctx, c, v) != nil {
+				return
+			}
+		case now := <-beat.C:
+			if write(ctx, c, encode(map[string]any{"type": "beat", "now": now.UnixMilli()})) != nil {
 				return
 			}
 		case <-ping.C:

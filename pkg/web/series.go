@@ -62,7 +62,7 @@ func (s *series) add(e *event) {
 	case e.Network != nil:
 		s.Network.add(e.At, e.Network)
 		s.Seconds.add(e.Network.Seconds)
-	case e.Alert != nil:
+	case e.Alert != nil && e.Alert.State != wire.AlertReminder:
 		s.Marks = append(s.Marks, mark{e.At, "alert", wire.Describe([]byte(e.Alert.Alert + " (" + e.Alert.State + ")"))})
 	case e.Command != nil:
 		s.Marks = append(s.Marks, mark{e.At, "command", wire.Describe([]byte(e.Command.Command))})

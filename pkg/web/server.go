@@ -10,14 +10,14 @@ import (
 // What is kept in memory of each server: the last hour.
 const (
 	hour    = time.Hour
-	maxRows = 2000 // of each tab; older ones are in the history
+	maxRows = 3700 // of each tab: a message a second; older ones are in the history
 	maxText = 4 << 20
 )
 
 // server is one protected server, as it was heard of.
 type server struct {
 	root     string
-	heard    time.Time // its metrics, last
+	heard    heard
 	cpu      *wire.CPU
 	ram      *wire.RAM
 	network  *wire.Network
@@ -26,6 +26,28 @@ type server struct {
 	alerts   map[string]*wire.Alert // by metric, the last
 	rows     map[string]*rows       // by tab
 	sources  talkers
+}
+
+// heard is when metrics came last. One that is late isn't told as if it were live, whatever else comes.
+type heard struct{ cpu, ram, network time.Time }
+
+// last is when the sensor was heard: what it says of the network counts most.
+func (h heard) last() time.Time {
+	if !h.network.IsZero() {
+		return h.network
+	}
+	if h.cpu.After(h.ram) {
+		return h.cpu
+	}
+	return h.ram
+}
+
+// silentAfter is how many intervals a sensor may be late.
+const silentAfter = 2.5
+
+// late tells whether what came then is too old to be shown as live.
+func late(then, now time.Time, interval time.Duration) bool {
+	return now.Sub(then) > time.Duration(silentAfter*float64(interval))
 }
 
 func newServer(root string) *server {
@@ -41,11 +63,11 @@ func (s *server) take(e *event) {
 	at := time.UnixMilli(e.At)
 	switch {
 	case e.CPU != nil:
-		s.cpu, s.heard = e.CPU, at
+		s.cpu, s.heard.cpu = e.CPU, at
 	case e.RAM != nil:
-		s.ram, s.heard = e.RAM, at
+		s.ram, s.heard.ram = e.RAM, at
 	case e.Network != nil:
-		s.network, s.heard = e.Network, at
+		s.network, s.heard.network = e.Network, at
 		s.sources.take(at, e.Network.TopSources)
 	case e.Presence != nil:
 		s.presence = e.Presence
@@ -76,8 +98,17 @@ func (r *rows) add(e *event) {
 	}
 }
 
-// latest are the newest rows.
-func (r *rows) latest(n int) []*event { return r.all[max(0, len(r.all)-n):] }
+// latest are the newest n rows, or fewer if their texts come to more than so many bytes.
+func (r *rows) latest(n, bytes int) []*event {
+	from := len(r.all)
+	for from > max(0, len(r.all)-n) {
+		if bytes -= len(r.all[from-1].Text); bytes < 0 {
+			break
+		}
+		from--
+	}
+	return r.all[from:]
+}
 
 // talkers are the sources seen among the top ones, by name.
 type talkers map[string]*talker

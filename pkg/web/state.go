@@ -48,16 +48,16 @@ func (w *Web) conditions(now time.Time) conditions {
 	for _, root := range slices.Sorted(maps.Keys(w.servers)) {
 		s := w.servers[root]
 		row := condition{Root: wire.Describe([]byte(root)), Condition: s.condition(now, w.cfg.Interval, w.cfg.Thresholds), Attacked: s.attacked(w.cfg.Thresholds)}
-		if !s.heard.IsZero() {
-			row.Heard = s.heard.UnixMilli()
+		if at := s.heard.last(); !at.IsZero() {
+			row.Heard = at.UnixMilli()
 		}
-		if s.cpu != nil {
-			row.CPU = &s.cpu.Usage
+		if !late(s.heard.cpu, now, w.cfg.Interval) {
+			row.CPU = s.cpuUsage()
 		}
-		if s.ram != nil {
-			row.RAM = &s.ram.Usage
+		if !late(s.heard.ram, now, w.cfg.Interval) {
+			row.RAM = s.ramUsage()
 		}
-		if n := s.network; n != nil {
+		if n := s.network; n != nil && !late(s.heard.network, now, w.cfg.Interval) {
 			row.SYNs, row.Conns = &n.SYNPacketCount, &n.ActiveTCPConnections
 		}
 		c.Servers = append(c.Servers, row)
@@ -79,13 +79,16 @@ type snapshot struct {
 	Sources  []*talker           `json:"sources"`
 }
 
-// firstRows are sent of each tab at first.
-const firstRows = 500
+// What is sent of each tab at first; the page asks for what is older.
+const (
+	firstRows = 500
+	firstText = 1 << 20 // bytes
+)
 
 // snapshot must be called with mu held.
 func (w *Web) snapshot(now time.Time, root string) snapshot {
 	x := snapshot{Type: "snapshot", Now: now.UnixMilli(), Root: root, Series: newSeries(), Rows: map[string][]*event{}, Alerts: []*wire.Alert{}, Sources: []*talker{}}
-	x.Rows[tabPublic] = light(w.public.latest(firstRows))
+	x.Rows[tabPublic] = light(w.public.latest(firstRows, firstText))
 	s := w.servers[root]
 	if s == nil {
 		return x
@@ -95,7 +98,7 @@ func (w *Web) snapshot(now time.Time, root string) snapshot {
 		if tab == tabPublic {
 			continue
 		}
-		x.Rows[tab] = light(s.rows[tab].latest(firstRows))
+		x.Rows[tab] = light(s.rows[tab].latest(firstRows, firstText))
 		all = append(all, s.rows[tab].all...)
 	}
 	slices.SortStableFunc(all, func(a, b *event) int { return cmp.Compare(a.At, b.At) })

@@ -226,7 +226,7 @@ func (w *Web) judge(s *server, now time.Time) (Condition, bool) {
 	if s == nil {
 		return "", true
 	}
-	return s.condition(now, w.cfg.Interval, w.cfg.Thresholds), !s.heard.IsZero()
+	return s.condition(now, w.cfg.Interval, w.cfg.Thresholds), !s.heard.last().IsZero()
 }
 
 // news tells whether a retained message says other than the last on its topic did.
