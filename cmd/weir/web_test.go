@@ -79,7 +79,9 @@ func TestPageShowsWhatComes(t *testing.T) {
 	s := newSite(t)
 	broker := te.Mosquitto(t, s.Bank) // takes a message of 1 MB, other than the embedded one
 	s.start("web", "--web-history", s.history(), "--broker", "tcp://"+broker)
-	s.browse("tabs", nil, fmt.Sprint("PAGE_BROKER_PORT=", netip.MustParseAddrPort(broker).Port()))
+	const bare = "127.0.0.1:8081"
+	s.start("web", "--web-history", "", "--web-listen", bare, "--audit-dir", "", "--broker", "tcp://"+broker)
+	s.browse("tabs", nil, fmt.Sprint("PAGE_BROKER_PORT=", netip.MustParseAddrPort(broker).Port()), "PAGE_BARE_URL=http://"+bare)
 }
 
 func TestPageUnderFlood(t *testing.T) {
@@ -88,8 +90,9 @@ func TestPageUnderFlood(t *testing.T) {
 	s.start("broker")
 	s.start("sensor", "--sensor-interval", "1s")
 	controller := s.start("controller")
-	s.start("monitor", "--sensor-interval", "1s")
-	s.start("web", "--web-history", s.history(), "--sensor-interval", "1s")
+	const busy = "--monitor-cpu-threshold=100" // so is the machine, at times, and that isn't the matter here
+	s.start("monitor", "--sensor-interval", "1s", busy)
+	s.start("web", "--web-history", s.history(), "--sensor-interval", "1s", busy)
 	r := s.reader()
 	enforcing := func(want bool) func() {
 		return func() {
@@ -112,6 +115,11 @@ func TestPageUnderFlood(t *testing.T) {
 				return c.Total(datapath.VerdictDrop, datapath.ReasonBlocked).Packets
 			})
 		},
+		"unblocked": func() {
+			if out := s.mustWeir("status", "--lists"); strings.Contains(out, "from the page") { // the block's reason
+				t.Error(out)
+			}
+		},
 		"kill controller": controller.Kill,
 	})
 }
@@ -123,10 +131,12 @@ func TestPageThroughOutages(t *testing.T) {
 	does := map[string]func(){}
 	for name, flags := range map[string][]string{
 		"broker": nil, "sensor": {"--sensor-interval", "1s"},
-		"web": {"--web-history", history, "--sensor-interval", "1s", "--web-watch", "bank/+/+"},
+		"web": {"--web-history", history, "--sensor-interval", "1s", "--web-watch", "bank/+/+", "--monitor-cpu-threshold=100"},
 	} {
 		does["start "+name] = func() { parts[name] = s.start(name, flags...) }
 		does["kill "+name] = func() { parts[name].Kill() }
+		does["freeze "+name] = func() { parts[name].Signal(syscall.SIGSTOP) }
+		does["thaw "+name] = func() { parts[name].Signal(syscall.SIGCONT) }
 	}
 	for _, name := range []string{"broker", "sensor", "web"} {
 		does["start "+name]()

@@ -12,30 +12,37 @@ export interface Order {
   source?: string;
   ttl_seconds?: number;
   reason?: string;
+  undo?: Order; // what takes it back
 }
 
 export async function send(o: Order) {
+  const root = store.root;
+  const many = store.servers.length > 1;
   const report = (state: Pending["state"], text: string, id?: string) => {
-    store.pending = { label: o.label, state, text, at: store.now(), id };
+    store.pending = { label: o.label, where: many ? root : undefined, state, text, at: store.now(), id, undo: state === "success" ? o.undo : undefined };
     store.changed();
   };
   report("pending", "waiting for the controller");
-  const { label: _, ...rest } = o;
+  const { label: _, undo: __, ...rest } = o;
+  const sent = performance.now();
   try {
     const response = await fetch("api/command", {
-      method: "POST", headers: { "Content-Type": "application/json", "Weir-Token": store.me?.token ?? "" }, body: JSON.stringify({ root: store.root, ...rest }),
+      method: "POST", headers: { "Content-Type": "application/json", "Weir-Token": store.me?.token ?? "" }, body: JSON.stringify({ root, ...rest }),
+      signal: AbortSignal.timeout(answerWithin),
     });
     const said = (await response.json()) as { id?: string; error?: string };
     if (!response.ok || !said.id) return report("failure", said.error ?? `the page's server says ${response.status}`);
-    const status = await store.answer(said.id, answerWithin);
+    const status = await store.answer(said.id, Math.max(0, sent + answerWithin - performance.now()));
+    if (!status && store.root !== root) return report("failure", "you turned to another server before an answer came: see that one's command status");
     if (!status) return report("failure", "no answer in 5 s: is the controller running?");
     if (!status.approval_until) return report(status.status, status.detail ?? "");
     report("waiting", status.detail ?? "", said.id);
     const shown = store.pending;
     const last = await store.answer(said.id, status.approval_until * 1000 - store.now() + answerWithin, true);
     if (store.pending === shown) report(last?.status ?? "failure", last?.detail ?? "the controller says no more");
-  } catch {
-    report("failure", "the page's server can't be reached: nothing was sent, as far as is known");
+  } catch (e) {
+    const late = e instanceof DOMException && e.name === "TimeoutError";
+    report("failure", late ? "no answer in 5 s from the page's server: the command may still be sent" : "the page's server can't be reached: nothing was sent, as far as is known");
   }
 }
 
@@ -52,8 +59,9 @@ export function Actions() {
       <button type="button" onClick={() => s.clear()}>Clear all logs</button>
       {!s.operator && <p class="dim">You may look, not command: your role is {s.me?.role}.</p>}
       <p class={`result ${s.pending?.state ?? ""}`} role="status" aria-live="assertive" id="result">
-        {s.pending && <><strong>{s.pending.label}</strong>: {s.pending.state}{s.pending.text && `: ${s.pending.text}`}</>}
+        {s.pending && <><strong>{s.pending.label}</strong>{s.pending.where && ` on ${s.pending.where}`}: {s.pending.state}{s.pending.text && `: ${s.pending.text}`}</>}
       </p>
+      {s.pending?.undo && s.operator && <Button label={s.pending.undo.label} busy={busy} press={() => send(s.pending!.undo!)} />}
       {[...s.asked].filter(([key, a]) => key !== s.pending?.id && a.approval_until! * 1000 > s.now()).map(([key, a]) => (
         <p class="result waiting" role="status" key={key}>
           <strong>{a.command}</strong> waits for a second person until {clock(a.approval_until! * 1000)}: {a.detail}

@@ -1,5 +1,8 @@
 import type { Condition, Tab } from "./wire";
 
+// How much larger all is on a wall than on a desk, as style.css has it.
+export const scale = () => Math.min(2, Math.max(1, innerWidth * 0.0075 / 16));
+
 const two = (n: number) => String(n).padStart(2, "0");
 
 // As the customer's screens have it: 23/10/2024 22:27:08.

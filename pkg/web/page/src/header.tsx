@@ -1,5 +1,6 @@
 // What everybody must see at a glance: is the bank under attack, what is weir doing about it, and can this page be believed.
 
+import { useEffect } from "preact/hooks";
 import { ago, amount, words } from "./format";
 import { Me } from "./signin";
 import type { Server } from "./wire";
@@ -9,6 +10,7 @@ export function Header() {
   const s = useStore();
   const server = s.server();
   const [kind, word, sentence] = judge(server);
+  useEffect(() => { document.title = `${kind === "good" ? "" : `${signs[kind]} `}${word} – weir`; }, [kind, word]);
   return (
     <header class={`head ${kind}`}>
       <div class="brand">weir <Picker /><Me /></div>
@@ -41,7 +43,7 @@ function judge(server: Server | undefined): [Kind, string, string] {
   const attacked = server.attacked ? "Under attack: " : "";
   switch (server.condition) {
     case "silent":
-      return ["lost", words.silent, `Nothing from the sensor for ${ago(s.now() - (server.heard ?? 0))}. A limit that is on stays on until its lease ends.`];
+      return ["lost", words.silent, `Nothing from the sensor for ${ago(s.now() - (server.heard ?? 0))}. ${server.attacked ? "It was under attack then. " : ""}A limit that is on stays on until its lease ends.`];
     case "beyond":
       return ["bad", words.beyond, `${attacked}the network card discards packets (${amount(n?.nic_discards)} in the last interval) before this host sees them. Ask the provider to filter upstream.`];
     case "challenging":
@@ -73,16 +75,19 @@ function Picker() {
   );
 }
 
-// All servers, when there are several.
+const urgency: Kind[] = ["bad", "busy", "lost", "good"];
+
+// All servers, when there are several, and first of all those that need somebody.
 export function Overview() {
   const s = useStore();
   if (s.servers.length < 2) return null;
+  const all = [...s.servers].sort((a, b) => urgency.indexOf(tone(a)) - urgency.indexOf(tone(b)));
   return (
     <nav class="overview" aria-label="servers">
-      {s.servers.map((x) => (
+      {all.map((x) => (
         <button type="button" key={x.root} class={`card ${tone(x)}`} aria-current={x.root === s.root} onClick={() => s.show(x.root)}>
           <strong>{x.root}</strong>
-          <span>{words[x.condition]}{x.attacked && x.condition !== "attack" ? ", attacked" : ""}</span>
+          <span>{words[x.condition]}{x.attacked && x.condition !== "attack" && (live(x) ? ", attacked" : ", attacked when last heard")}</span>
           <span class="dim">{live(x) ? `CPU ${amount(x.cpu)} %, RAM ${amount(x.ram)} %, ${amount(x.syns)} SYNs` : "no live figures"}</span>
         </button>
       ))}

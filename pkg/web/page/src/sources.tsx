@@ -16,11 +16,17 @@ export function Sources() {
   const rate = (x: { last: number; syn_per_second: number }) => s.now() - x.last < fresh ? x.syn_per_second : 0;
   const all = [...s.sources.values()].filter((x) => x.limited || x.peak >= worth).sort((a, b) => rate(b) - rate(a) || b.last - a.last).slice(0, shownAtMost);
   const block = (source: string) => setAsking({
-    order: { label: `Block ${source}`, command: "block_source", source, ttl_seconds: 3600, reason: "from the page" },
-    what: `All packets from ${source} will be dropped, but to management ports. It ends by itself; unblock it before by weir ctl unblock.`,
+    order: {
+      label: `Block ${source}`, command: "block_source", source, ttl_seconds: 3600, reason: "from the page",
+      undo: { label: `Unblock ${source}`, command: "unblock_source", source },
+    },
+    what: `All packets from ${source} will be dropped, but to management ports. It ends by itself, or before by Unblock or weir ctl unblock.`,
   });
   const allow = (source: string) => setAsking({
-    order: { label: `Allow ${source}`, command: "allow_source", source, ttl_seconds: 3600, reason: "from the page" },
+    order: {
+      label: `Allow ${source}`, command: "allow_source", source, ttl_seconds: 3600, reason: "from the page",
+      undo: { label: `Stop allowing ${source}`, command: "unallow_source", source },
+    },
     what: `All packets from ${source} will pass up to the ceiling, whatever it sends. Whoever forges this address gets through, too.`,
   });
   return (

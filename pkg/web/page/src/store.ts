@@ -1,18 +1,18 @@
 // All that the page knows. Messages change it at once; what is on the screen follows once a frame, however many came.
 
 import { useEffect, useState } from "preact/hooks";
+import type { Order } from "./actions";
 import { connect, type Live } from "./live";
+import { append, emptySeries } from "./series";
 import type {
-  Alert, Event, Hello, Mark, Message, Network, Person, Presence, Row, Series, Server, Status, Tab, Talker,
+  Alert, Event, Hello, Message, Network, Person, Presence, Row, Series, Server, Status, Tab, Talker,
 } from "./wire";
 
 export const tabs: Tab[] = ["cpu", "ram", "network", "alerts", "status", "public"];
 
-const hour = 3_600_000;
 const maxRows = 10_000; // of a tab
-const maxPoints = 7200; // of a chart: an hour at two a second
+const maxChars = 16_000_000; // in them
 const drawEvery = 50; // milliseconds: faster is more than eyes follow, and takes the time from what comes in
-const maxMarks = 500;
 
 export interface Pending {
   label: string;
@@ -20,6 +20,8 @@ export interface Pending {
   text: string;
   at: number;
   id?: string; // of a command that waits for a second person
+  where?: string; // if there are several servers
+  undo?: Order;
 }
 
 export class Store {
@@ -45,6 +47,7 @@ export class Store {
   skew = 0; // the server's clock less this one's, in milliseconds
   loaded = false;
 
+  private chars = new Map<Tab, number>();
   private answered = new Map<string, Status>();
   private waitingFor = new Map<string, (s: Status) => void>();
   private listeners = new Set<() => void>();
@@ -74,7 +77,7 @@ export class Store {
     this.signedOut = false;
     this.live = connect(
       (m) => { this.take(m); this.changed(); },
-      (isLost) => { this.lost = isLost; this.changed(); },
+      (isLost) => { if (this.lost !== isLost) { this.lost = isLost; this.changed(); } },
       () => this.leave(),
     );
     this.changed();
@@ -114,6 +117,7 @@ export class Store {
   clear() {
     this.cleared = this.now();
     this.rows = emptyRows();
+    this.chars.clear();
     this.changed();
   }
 
@@ -168,7 +172,10 @@ export class Store {
         this.skew = m.now - Date.now();
         this.series = m.series;
         this.rows = emptyRows();
-        for (const tab of tabs) this.rows[tab] = (m.rows[tab] ?? []).filter((r) => r.at > this.cleared);
+        for (const tab of tabs) {
+          this.rows[tab] = (m.rows[tab] ?? []).filter((r) => r.at > this.cleared);
+          this.chars.set(tab, length(this.rows[tab]));
+        }
         this.network = m.network;
         this.presence = m.presence;
         this.limiting = m.limiting;
@@ -178,15 +185,16 @@ export class Store {
         this.sources = new Map(m.sources.map((s) => [s.source, s]));
         this.loaded = true;
         break;
+      case "beat":
+        this.skew = m.now - Date.now();
+        break;
       case "event":
         this.event(m.event);
     }
   }
 
   private event(e: Event) {
-    const rows = this.rows[e.tab];
-    rows.push({ at: e.at, tab: e.tab, topic: e.topic, text: e.text, note: e.note });
-    trim([rows], maxRows);
+    this.row({ at: e.at, tab: e.tab, topic: e.topic, text: e.text, note: e.note });
     append(this.series, e);
     if (e.network) {
       this.network = e.network;
@@ -209,6 +217,15 @@ export class Store {
     }
   }
 
+  // Keeps a row, and gives up the oldest tenth when there is too much.
+  private row(r: Row) {
+    const rows = this.rows[r.tab];
+    rows.push(r);
+    let chars = (this.chars.get(r.tab) ?? 0) + r.text.length;
+    while (rows.length > 1 && (rows.length > maxRows || chars > maxChars)) chars -= length(rows.splice(0, Math.ceil(rows.length / 10)));
+    this.chars.set(r.tab, chars);
+  }
+
   private asks(s: Status) {
     for (const [key, a] of this.asked) if (a.approval_until! * 1000 < this.now()) this.asked.delete(key);
     const key = s.id ?? s.command;
@@ -228,92 +245,10 @@ export class Store {
   }
 }
 
+const length = (rows: Row[]) => rows.reduce((n, r) => n + r.text.length, 0);
+
 function emptyRows(): Record<Tab, Row[]> {
   return { cpu: [], ram: [], network: [], alerts: [], status: [], public: [] };
-}
-
-export function emptySeries(): Series {
-  return {
-    cpu: { t: [], v: [] }, ram: { t: [], v: [] },
-    network: { t: [], connections: [], syns: [], classes: {} },
-    seconds: { t: [], offered: [], dropped: [], challenged: [] }, marks: [],
-  };
-}
-
-// The same as pkg/web's series.add.
-function append(s: Series, e: Event) {
-  if (e.cpu) push(s.cpu, e.at, e.cpu.cpu_usage);
-  if (e.ram) push(s.ram, e.at, e.ram.ram_usage);
-  if (e.network) network(s, e.at, e.network);
-  if (e.alert) mark(s, { at: e.at, kind: "alert", text: `${e.alert.alert} (${e.alert.state ?? "raised"})` });
-  if (e.command) mark(s, { at: e.at, kind: "command", text: e.command.command });
-}
-
-// Takes the oldest out of columns of the same length, the first of which are times: what is from before since, and a tenth of the
-// most when there are more, for that is cheaper than one each time.
-function trim(columns: unknown[][], most: number, since = 0) {
-  const t = columns[0]!;
-  let gone = t.length > most ? t.length - most + Math.floor(most / 10) : 0;
-  while (since > 0 && gone < t.length && (t[gone] as number) < since) gone++;
-  if (gone > 0) for (const c of columns) c.splice(0, gone);
-}
-
-function push(c: { t: number[] | null; v: number[] | null }, at: number, v: number) {
-  c.t ??= [];
-  c.v ??= [];
-  c.t.push(at);
-  c.v.push(v);
-  trim([c.t, c.v], maxPoints, at - hour);
-}
-
-function mark(s: Series, m: Mark) {
-  s.marks.push(m);
-  if (s.marks.length > maxMarks) s.marks.shift();
-}
-
-const kinds = ["offered", "dropped", "challenged", "passed"] as const;
-
-function network(s: Series, at: number, n: Network) {
-  const c = s.network;
-  c.t ??= [];
-  c.connections ??= [];
-  c.syns ??= [];
-  for (const name of Object.keys(n.rates ?? {})) {
-    if (c.classes[name] || Object.keys(c.classes).length >= 16) continue;
-    const none = () => c.t!.map(() => null);
-    c.classes[name] = { offered: none(), dropped: none(), challenged: none(), passed: none() };
-  }
-  c.t.push(at);
-  c.connections.push(n.active_tcp_connections);
-  c.syns.push(n.syn_packet_count);
-  for (const [name, columns] of Object.entries(c.classes)) {
-    const r = n.rates?.[name];
-    const v = n.verdicts?.[name] ?? (r?.pps === 0 ? { passed: 0 } : undefined);
-    const per = (count: number | undefined) => v && n.interval_seconds ? (count ?? 0) / n.interval_seconds : null;
-    columns.offered.push(r ? r.pps : null);
-    columns.dropped.push(per(v?.dropped));
-    columns.challenged.push(per(v?.challenged));
-    columns.passed.push(per((v?.passed ?? 0) + (v?.would_drop ?? 0)));
-  }
-  trim([c.t, c.connections, c.syns, ...Object.values(c.classes).flatMap((x) => kinds.map((k) => x[k]))], maxPoints, at - hour);
-  seconds(s, n);
-}
-
-function seconds(s: Series, n: Network) {
-  const c = s.seconds;
-  c.t ??= [];
-  c.offered ??= [];
-  c.dropped ??= [];
-  c.challenged ??= [];
-  for (const x of n.seconds ?? []) {
-    const at = Math.trunc(x.timestamp * 1000);
-    if (c.t.length > 0 && at <= c.t[c.t.length - 1]!) continue;
-    c.t.push(at);
-    c.offered.push(x.offered);
-    c.dropped.push(x.dropped ?? 0);
-    c.challenged.push(x.challenged ?? 0);
-  }
-  trim([c.t, c.offered, c.dropped, c.challenged], maxPoints / 2);
 }
 
 export const store = new Store();

@@ -13,6 +13,8 @@ const inMemory = 3_600_000;
 const atFirst = 900_000;
 const least = 120_000;
 const refetchEvery = 60_000;
+const pastPoints = 720; // of what is older than the memory, as pkg/web thins it
+const late = 2.5; // intervals, as for a sensor that is silent
 
 export function Tabs() {
   const s = useStore();
@@ -45,7 +47,7 @@ export function Tabs() {
         </div>
         <Charts tab={tab} series={range > inMemory && past ? past : s.series} range={range} />
         {tab === "network" && <Sources />}
-        <Log key={tab + s.root} tab={tab} rows={s.rows[tab]} several={tab === "status" || tab === "public"} />
+        <Log key={`${tab} ${s.root} ${s.cleared}`} tab={tab} rows={s.rows[tab]} several={tab === "status" || tab === "public"} />
       </div>
     </main>
   );
@@ -84,7 +86,8 @@ function Charts({ tab, series, range }: { tab: Tab; series: Series; range: numbe
   const first = Math.min(series.cpu.t?.[0] ?? Infinity, series.ram.t?.[0] ?? Infinity, series.network.t?.[0] ?? Infinity);
   const span: [number, number] = [Math.max(s.now() - range, Math.min(first, s.now() - least)), s.now()]; // no room for what isn't known
 
-  const shared = { marks: series.marks, span };
+  const step = Math.max(s.hello?.interval ?? 0, range > inMemory ? range / pastPoints : 0);
+  const shared = { marks: series.marks, span, apart: late * step };
   if (tab === "cpu" || tab === "ram") {
     const c = series[tab];
     return <Chart {...shared} title={tab === "cpu" ? "CPU" : "RAM"} unit="%" lines={one("used")} data={[c.t ?? [], c.v ?? []]} threshold={t?.[tab]} top={100} />;
@@ -104,7 +107,7 @@ function Charts({ tab, series, range }: { tab: Tab; series: Series; range: numbe
           {(classes.length > 0 ? classes : ["syn"]).map((x) => <option key={x}>{x}</option>)}
         </select></label>
       </div>
-      {range <= inMemory && <Chart {...shared} title="SYNs, second by second" unit="packets/s" lines={verdicts.slice(0, 3)}
+      {range <= inMemory && <Chart {...shared} apart={late * 1000} title="SYNs, second by second" unit="packets/s" lines={verdicts.slice(0, 3)}
         data={[series.seconds.t ?? [], series.seconds.offered ?? [], series.seconds.dropped ?? [], series.seconds.challenged ?? []]} />}
     </div>
   );

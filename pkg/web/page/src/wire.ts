@@ -172,4 +172,4 @@ export interface Person {
   passkeys?: string; // the host at which they can be had
 }
 
-export type Message = Hello | Conditions | Snapshot | { type: "event"; event: Event };
+export type Message = Hello | Conditions | Snapshot | { type: "event"; event: Event } | { type: "beat"; now: number };

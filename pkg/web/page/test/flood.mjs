@@ -18,6 +18,11 @@ await withBrowser(async (browser) => {
   await eventually("the attacker among the sources", async () => /198\.51\.100\.3.*over its limit/.test(await page.textContent(".sources")));
   await page.waitForTimeout(6000);
   await shot(page, "attack");
+  const phone = await open(browser, { viewport: { width: 360, height: 740 } });
+  await eventually("the attacker on the phone", async () => /198\.51\.100\.3/.test(await phone.textContent(".sources")));
+  const wide = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${wide} pixels wider than the phone`);
+  await phone.context().close();
   await choose(page, "alerts");
   await eventually("the alert", async () => (await rows(page)).some((r) => r.includes("SYN packet count exceeded threshold")));
   await choose(page, "status");
@@ -49,6 +54,9 @@ await withBrowser(async (browser) => {
   await page.click("dialog .primary");
   await eventually("blocked", async () => /Block 198\.51\.100\.3: success/.test(await result(page)));
   await ask("blocked");
+  await page.click("text=Unblock 198.51.100.3");
+  await eventually("unblocked", async () => /Unblock 198\.51\.100\.3: success/.test(await result(page)));
+  await ask("unblocked");
 
   await page.click("text=Scale up servers");
   await eventually("no scaler", async () => /Scale up servers: failure: .*no scaler/.test(await result(page)));

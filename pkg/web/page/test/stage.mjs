@@ -35,8 +35,8 @@ export async function publishLines(topic, lines) {
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // Waits for what takes milliseconds on an idle machine.
-export async function eventually(what, f) {
-  const end = Date.now() + 20_000;
+export async function eventually(what, f, within = 20_000) {
+  const end = Date.now() + within;
   let last;
   while (Date.now() < end) {
     try {
@@ -67,12 +67,12 @@ export async function withBrowser(f) {
 
 // Opens the page, which must not ask for anything elsewhere, nor fail.
 export async function open(browser, options = {}) {
-  const { hash = "network", ...rest } = options;
+  const { hash = "network", at = url, ...rest } = options;
   const context = await browser.newContext({ viewport: { width: 1400, height: 1000 }, acceptDownloads: true, ...rest });
   const page = await context.newPage();
   page.faults = [];
   page.on("request", (r) => {
-    if (!r.url().startsWith(url)) page.faults.push(`asked for ${r.url()}`);
+    if (!r.url().startsWith(at) && !r.url().startsWith(`blob:${at}`)) page.faults.push(`asked for ${r.url()}`);
   });
   page.on("pageerror", (e) => page.faults.push(`error ${e.message}`));
   page.on("console", (m) => {
@@ -82,7 +82,7 @@ export async function open(browser, options = {}) {
     page.faults.push(`dialog ${d.message()}`);
     void d.dismiss();
   });
-  await page.goto(`${url}/#${hash}`);
+  await page.goto(`${at}/#${hash}`);
   await page.waitForSelector("#condition");
   return page;
 }

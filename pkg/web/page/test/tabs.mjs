@@ -66,6 +66,14 @@ await withBrowser(async (browser) => {
   await page.click(".row");
   assert.match(await page.textContent(".detail pre"), /^\{\n {2}"timestamp"/);
   await page.keyboard.press("Escape");
+  assert.equal(await page.$(".detail"), null);
+  await page.keyboard.press("ArrowUp"); // the list has the focus again
+  await page.keyboard.press("Home");
+  assert.match(await page.textContent(".row[aria-selected=true]"), /SYN packet count exceeded threshold/);
+  await page.keyboard.press("End");
+  await page.keyboard.press("Enter");
+  await eventually("opened by the keyboard", async () => (await page.textContent(".detail pre")).includes("onerror"));
+  await page.keyboard.press("Escape");
 
   await choose(page, "cpu");
   for (const [key, tab] of [["ArrowRight", "ram"], ["ArrowLeft", "cpu"], ["ArrowLeft", "public"]]) {
@@ -93,6 +101,11 @@ await withBrowser(async (browser) => {
     }
   }
 
+  await choose(page, "public");
+  await page.click("text=Load older");
+  await eventually("no older ones, and none twice", async () => (await page.isDisabled("text=No older messages")) &&
+    (await rows(page)).filter((r) => r.includes("Heart rate")).length === 1);
+  await page.click("text=Pause"); // what is paused is cleared, too
   await page.click("text=Clear all logs");
   for (const tab of ["cpu", "ram", "network", "alerts", "status", "public"]) {
     await choose(page, tab);
@@ -102,5 +115,15 @@ await withBrowser(async (browser) => {
   await eventually("it goes on", async () => (await rows(page)).some((r) => r.includes("after clearing")));
   const again = await open(browser, { hash: "public" });
   await eventually("the history is there", async () => (await rows(again)).some((r) => r.includes("Heart rate")));
+
+  const bare = await open(browser, { hash: "public", at: process.env.PAGE_BARE_URL }); // a server that keeps no history
+  publish("public/x", '=1+1 "quoted"');
+  await eventually("a row", async () => (await rows(bare)).some((r) => r.includes("=1+1")));
+  for (const [form, want] of [["CSV", `,"public/x","'=1+1 ""quoted""",""`], ["JSON", '"payload":"=1+1 \\"quoted\\""']]) {
+    const [download] = await Promise.all([bare.waitForEvent("download"), bare.click(`.log >> text=${form}`)]);
+    const text = readFileSync(await download.path(), "utf8");
+    assert.ok(text.includes(want), text);
+  }
+  assert.deepEqual(bare.faults, []);
   assert.deepEqual(page.faults, []);
 });
