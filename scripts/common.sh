@@ -21,14 +21,19 @@ need_root() {
 	[ "$(id -u)" -eq 0 ] || die "needs root: sudo $me"
 }
 
-# Go before 1.21 can't read go.mod; from 1.21 on it fetches the version that go.mod asks for.
+# Go before 1.21 can't read go.mod; from 1.21 on it fetches the version that go.mod asks for, Debian's if it is told to.
+export GOTOOLCHAIN="${GOTOOLCHAIN:-auto}"
+
+usable_go() {
+	command -v go >/dev/null || return
+	case $(go version) in
+	*" go1."[0-9]" "* | *" go1."[0-9].* | *" go1.1"[0-9]* | *" go1.20"*) return 1 ;;
+	esac
+}
+
 need_go() {
 	command -v go >/dev/null || die "Go is not in PATH nor in /usr/local/go/bin: install it from https://go.dev/dl"
-	case $(go version) in
-	*" go1."[0-9]" "* | *" go1."[0-9].* | *" go1.1"[0-9]* | *" go1.20"*)
-		die "$(go version | cut -d' ' -f3) is too old: install Go 1.21 or later from https://go.dev/dl"
-		;;
-	esac
+	usable_go || die "$(go version | cut -d' ' -f3) is too old: install Go 1.21 or later from https://go.dev/dl"
 }
 
 missing=

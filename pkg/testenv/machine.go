@@ -40,11 +40,15 @@ func Boot(t testing.TB, h *Host, o BootOptions) *Machine {
 	if err := os.WriteFile(resolver, []byte("nameserver "+uplinkDNS+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	debs := filepath.Join(debian, "debs", h.Name) // apt locks it
+	if err := os.MkdirAll(debs, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	args := []string{
 		"--quiet", "--boot", "--directory=" + debian + "/root", "--read-only", "--volatile=overlay",
 		"--hostname=" + h.Name, "--machine=" + h.netns, "--kill-signal=SIGKILL", "--register=no", "--keep-unit", "--console=pipe",
 		"--network-namespace-path=" + h.path(), "--resolv-conf=off", "--bind-ro=" + resolver + ":/etc/resolv.conf",
-		"--bind=" + debian + "/debs:/var/cache/apt/archives",
+		"--bind=" + debs + ":/var/cache/apt/archives",
 		"--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN", "--system-call-filter=bpf perf_event_open",
 	}
 	for _, b := range o.Binds {
