@@ -180,7 +180,7 @@ func (s setup) runSensor(ctx context.Context, alive func(), names []string, budg
 			err = errors.Join(err, all.undo(s.cfg.BPFFS))
 		}
 	}()
-	will := sensor.Will(s.root)
+	will := sensor.Will(s.root, s.transport())
 	client, err := s.connect("sensor", &will)
 	if err != nil {
 		return err

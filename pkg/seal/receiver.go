@@ -59,6 +59,9 @@ func (r *Receiver) Check(now time.Time, topic string, payload []byte, retained b
 	if err != nil {
 		return v, err
 	}
+	if v.Seal.Will { // it is older than all that was said after the connect, but comes once, too
+		topic += "\x00will"
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if retained && r.marks.isLast(v.Seal.KeyID, topic, v.Seal.Seq) {

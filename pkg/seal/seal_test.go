@@ -184,6 +184,33 @@ func TestOthersMayBeOld(t *testing.T) {
 	}
 }
 
+// A last will was signed before all that its sender said after the connect: it is believed all the same, once.
+func TestWills(t *testing.T) {
+	s := newSite(t)
+	r := s.receiver(now.Add(-time.Hour), "")
+	x := s.sender("")
+	say := func(payload string) []byte {
+		b, err := x.Sign(now, topic, []byte(payload))
+		must(t, err)
+		return b
+	}
+	will, later := say(`{"state":"offline","will":true}`), say(`{"state":"online"}`)
+	next := say(`{"state":"offline","will":true}`)
+	for i, c := range []struct {
+		payload  []byte
+		retained bool
+		good     bool
+	}{{later, false, true}, {will, false, true}, {will, true, true}, {will, false, false}, {later, false, false}, {next, false, true}, {will, true, false}} {
+		if _, err := r.Check(now, topic, c.payload, c.retained); (err == nil) != c.good {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+	altered := []byte(strings.Replace(string(later), "{", `{"will":true,`, 1))
+	if _, err := r.Check(now, topic, altered, false); err == nil {
+		t.Error("another message is made a will")
+	}
+}
+
 func TestNumbersGoOn(t *testing.T) {
 	s := newSite(t)
 	r := s.receiver(now.Add(-time.Hour), "")

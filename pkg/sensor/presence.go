@@ -9,8 +9,8 @@ import (
 )
 
 // Will is what the broker says when the connection of a sensor dies: to be given to bus.Connect.
-func Will(root wire.Root) bus.Publication {
-	payload, _ := wire.Encode(wire.Presence{State: wire.Offline}) // can't fail: a word
+func Will(root wire.Root, transport string) bus.Publication {
+	payload, _ := wire.Encode(wire.Presence{State: wire.Offline, Will: true, Transport: transport}) // can't fail: some words
 	return bus.Publication{Topic: root.StatusSensor(), Payload: payload, Retain: true, Delivery: bus.Eventually}
 }
 

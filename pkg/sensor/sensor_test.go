@@ -191,8 +191,8 @@ func TestPresence(t *testing.T) {
 			}
 		}
 	})
-	will := Will(wire.DefaultRoot)
-	if will.Topic != "<103795587>/bank_server/status/sensor" || string(will.Payload) != `{"state":"offline"}` || !will.Retain {
+	will := Will(wire.DefaultRoot, "")
+	if will.Topic != "<103795587>/bank_server/status/sensor" || string(will.Payload) != `{"state":"offline","will":true}` || !will.Retain {
 		t.Errorf("%s %s, retained %v", will.Topic, will.Payload, will.Retain)
 	}
 }

@@ -49,7 +49,7 @@ func TestGolden(t *testing.T) {
 			Timestamp: at, Command: ScaleUpServers, Status: Success, Detail: "3 servers instead of 2", ID: "10", Origin: "web",
 			Servers: &Servers{Running: 3, Min: 1, Max: 4, Added: map[string]int{"monitor": 1}, TakesSeconds: 250},
 		}, as(DecodeStatus)},
-		{"presence", Presence{Online, at, "0.1.0", "bank1", "eth0", "xdp-native", Plaintext, ""}, as(DecodePresence)},
+		{"presence", Presence{Online, at, "0.1.0", "bank1", "eth0", "xdp-native", Plaintext, "", false}, as(DecodePresence)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := Encode(row.value)

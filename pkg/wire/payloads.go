@@ -202,6 +202,7 @@ type Presence struct {
 	Tier      string  `json:"tier,omitempty"`
 	Transport string  `json:"transport,omitempty"` // these two as in Status
 	Warning   string  `json:"warning,omitempty"`
+	Will      bool    `json:"will,omitempty"` // a connection's last
 }
 
 // The sensor's presence.

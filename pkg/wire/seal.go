@@ -19,6 +19,7 @@ type Seal struct {
 	KeyID     string  // whose key
 	Seq       uint64  // higher than in any message before by that key
 	Timestamp float64 // Unix seconds, the payload's own
+	Will      bool    // it was signed when its sender connected, to be published when he is lost
 }
 
 // The members that sealing adds.
@@ -27,6 +28,7 @@ const (
 	memberSeq       = "seq"
 	memberSignature = "sig"
 	memberTimestamp = "timestamp"
+	memberWill      = "will" // a payload's own
 )
 
 const (
@@ -117,6 +119,7 @@ func Verify(topic string, payload []byte, keyOf func(keyID string) (ed25519.Publ
 	if s.KeyID == "" || len(s.KeyID) > maxKeyIDBytes || s.Seq == 0 || s.Seq > MaxSeq {
 		return Seal{}, fmt.Errorf("key ID %.80q or sequence number %d is out of bounds", s.KeyID, s.Seq)
 	}
+	s.Will = string(members[memberWill]) == "true"
 	signature, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil || len(signature) != ed25519.SignatureSize {
 		return s, fmt.Errorf("sig is no base64url of %d bytes", ed25519.SignatureSize)

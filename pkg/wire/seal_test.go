@@ -49,7 +49,7 @@ func TestSealIsAsItWas(t *testing.T) {
 func TestSealRoundTrip(t *testing.T) {
 	b := sealed(t, unsigned, 7)
 	s, err := Verify(sealTopic, b, sealOf)
-	if err != nil || s != (Seal{"operator-k3v2q2xd", 7, 1795465581.25}) {
+	if err != nil || s != (Seal{"operator-k3v2q2xd", 7, 1795465581.25, false}) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if c, err := DecodeCommand(b); err != nil || c.Command != EnableRateLimiting {
