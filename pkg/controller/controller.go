@@ -64,6 +64,7 @@ type Controller struct {
 
 	asked chan chan Stats
 	stats Stats
+	read  time.Time // the datapath, for stats
 }
 
 const (
@@ -152,7 +153,7 @@ func (c *Controller) Run(ctx context.Context, alive func()) error {
 		case s := <-c.scaled:
 			c.tellScaled(time.Now(), s)
 		case reply := <-c.asked:
-			reply <- c.now()
+			reply <- c.now(time.Now())
 		case was := <-c.retained:
 			c.remember(time.Now(), was)
 		case <-timer.C:

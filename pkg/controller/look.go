@@ -16,10 +16,8 @@ func (c *Controller) look(now time.Time) {
 	state, err := c.limiter.State()
 	if err != nil {
 		c.warnings.Warn(now, "the datapath can't be read", "err", err)
-		c.stats.Unread = err
 		return
 	}
-	c.stats.Unread = nil
 	first := !c.known
 	c.known = true
 	finding := c.lease.Look(now, state)

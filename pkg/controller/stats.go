@@ -15,7 +15,7 @@ type Stats struct {
 	On       bool // rate limiting, as was seen last
 	Until    time.Time
 	Renewals uint64 // of leases
-	Unread   error  // why the datapath couldn't be read when last looked at; nil if it could
+	Unread   error  // why the datapath can't be read; nil if it can
 	Commands map[Result]uint64
 }
 
@@ -46,7 +46,14 @@ func (c *Controller) Stats(ctx context.Context) (Stats, error) {
 	}
 }
 
-func (c *Controller) now() Stats {
+// readFor is how long it stays true that the datapath could be read: whoever asks more often gets the same answer.
+const readFor = time.Second
+
+func (c *Controller) now(now time.Time) Stats {
+	if since := now.Sub(c.read); since < 0 || since > readFor {
+		_, c.stats.Unread = c.limiter.State()
+		c.read = now
+	}
 	s := c.stats
 	s.On, s.Until = c.lease.On, c.lease.End
 	s.Commands = maps.Clone(s.Commands)

@@ -15,7 +15,7 @@ var (
 	limiting   = gauge("controller_limiting", "Whether the controller has rate limiting on.")
 	leaseEnd   = gauge("controller_lease_end_timestamp_seconds", "When the limit ends unless its lease is renewed, in Unix seconds; 0 while it is off.")
 	renewals   = counter("lease_renewals_total", "How often the controller renewed a limit's lease.")
-	seesLimits = gauge("controller_datapath_readable", "Whether the controller could read the datapath when it looked last.")
+	seesLimits = gauge("controller_datapath_readable", "Whether the controller can read the datapath.")
 )
 
 // Controller exports a controller's.
