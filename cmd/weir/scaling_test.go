@@ -53,6 +53,7 @@ http {
 END
 [ "$WEIR_INSTANCE" != 8104 ] || sed -i 's/return 200/return 503/' $DIR/nginx-$WEIR_INSTANCE.conf
 [ ! -s $DIR/nginx-$WEIR_INSTANCE.pid ] || exit 0
+[ ! -e $DIR/slow ] || sleep 2
 exec nginx -c $DIR/nginx-$WEIR_INSTANCE.conf > /dev/null 2>&1
 `)
 	f.program("stop", `
@@ -62,6 +63,7 @@ while [ -s $DIR/nginx-$WEIR_INSTANCE.pid ]; do sleep 0.05; done
 `)
 	f.cfg = f.write("weir.yaml", fmt.Sprintf(`
 state: %[1]s
+monitor: {cpu-threshold: 100, ram-threshold: 100} # whoever else is busy on this machine
 scaling:
   backend: haproxy
   cool-down: 0s
@@ -215,4 +217,10 @@ func TestScalingGoesWrong(t *testing.T) {
 	if got := f.processes(); got != "8100 8101" {
 		t.Errorf("in the end nginx on %s", got)
 	}
+}
+
+func TestScalingByThePage(t *testing.T) {
+	f := newFarm(t)
+	f.start("up", "--config", f.cfg)
+	f.browse("scale", map[string]func(){"slow servers": func() { f.write("slow", "") }})
 }

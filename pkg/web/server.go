@@ -23,6 +23,7 @@ type server struct {
 	network  *wire.Network
 	presence *wire.Presence
 	limiting *wire.Status           // the last of status/rate_limiting
+	scaling  *wire.Status           // the last of status/scaling
 	alerts   map[string]*wire.Alert // by metric, the last
 	rows     map[string]*rows       // by tab
 	sources  talkers
@@ -73,6 +74,8 @@ func (s *server) take(e *event) {
 		s.presence = e.Presence
 	case e.Status != nil && strings.HasSuffix(e.topic, "/status/rate_limiting"):
 		s.limiting = e.Status
+	case e.Status != nil && strings.HasSuffix(e.topic, "/status/scaling"):
+		s.scaling = e.Status
 	case e.Alert != nil && len(s.alerts) < maxMetrics || e.Alert != nil && s.alerts[e.Alert.Metric] != nil:
 		s.alerts[e.Alert.Metric] = e.Alert
 	}

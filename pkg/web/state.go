@@ -75,6 +75,7 @@ type snapshot struct {
 	Network  *wire.Network       `json:"network,omitempty"`
 	Presence *wire.Presence      `json:"presence,omitempty"`
 	Limiting *wire.Status        `json:"limiting,omitempty"`
+	Scaling  *wire.Status        `json:"scaling,omitempty"`
 	Alerts   []*wire.Alert       `json:"alerts"` // those that are raised
 	Sources  []*talker           `json:"sources"`
 }
@@ -108,7 +109,7 @@ func (w *Web) snapshot(now time.Time, root string) snapshot {
 			x.Series.add(e)
 		}
 	}
-	x.Network, x.Presence, x.Limiting, x.Sources = s.network, s.presence, s.limiting, s.sources.list()
+	x.Network, x.Presence, x.Limiting, x.Scaling, x.Sources = s.network, s.presence, s.limiting, s.scaling, s.sources.list()
 	for _, metric := range slices.Sorted(maps.Keys(s.alerts)) {
 		if s.raised(metric) {
 			x.Alerts = append(x.Alerts, s.alerts[metric])

@@ -15,6 +15,8 @@ export interface Order {
   undo?: Order; // what takes it back
 }
 
+const turned = "you turned to another server before an answer came: see that one's command status";
+
 export async function send(o: Order) {
   const root = store.root;
   const many = store.servers.length > 1;
@@ -32,8 +34,10 @@ export async function send(o: Order) {
     });
     const said = (await response.json()) as { id?: string; error?: string };
     if (!response.ok || !said.id) return report("failure", said.error ?? `the page's server says ${response.status}`);
+    const takes = o.command.startsWith("scale_") ? store.scaling?.servers?.takes_seconds ?? 0 : 0;
+    if (takes > 0) return await servers(said.id, takes, report);
     const status = await store.answer(said.id, Math.max(0, sent + answerWithin - performance.now()));
-    if (!status && store.root !== root) return report("failure", "you turned to another server before an answer came: see that one's command status");
+    if (!status && store.root !== root) return report("failure", turned);
     if (!status) return report("failure", "no answer in 5 s: is the controller running?");
     if (!status.approval_until) return report(status.status, status.detail ?? "");
     report("waiting", status.detail ?? "", said.id);
@@ -44,6 +48,19 @@ export async function send(o: Order) {
     const late = e instanceof DOMException && e.name === "TimeoutError";
     report("failure", late ? "no answer in 5 s from the page's server: the command may still be sent" : "the page's server can't be reached: nothing was sent, as far as is known");
   }
+}
+
+// Servers take minutes, in which other commands can be sent.
+async function servers(id: string, takes: number, report: (state: Pending["state"], text: string, id?: string) => void) {
+  const root = store.root;
+  report("waiting", `the servers have ${Math.ceil(takes)} s at most`, id);
+  let status = await store.answer(id, takes * 1000 + answerWithin);
+  if (status?.approval_until) {
+    report("waiting", status.detail ?? "", id);
+    status = await store.answer(id, status.approval_until * 1000 - store.now() + takes * 1000 + answerWithin, true);
+  }
+  if (store.pending?.state === "pending") return; // another command has the line
+  report(status?.status ?? "failure", status?.detail ?? (store.root === root ? "no answer: is the controller running?" : turned));
 }
 
 export function Actions() {

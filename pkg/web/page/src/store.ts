@@ -39,6 +39,7 @@ export class Store {
   network?: Network;
   presence?: Presence;
   limiting?: Status;
+  scaling?: Status;
   alerts = new Map<string, Alert>();
   sources = new Map<string, Talker>();
   pending?: Pending;
@@ -96,7 +97,7 @@ export class Store {
     this.sources.clear();
     this.alerts.clear();
     this.asked.clear();
-    this.network = this.limiting = this.presence = this.pending = undefined;
+    this.network = this.limiting = this.scaling = this.presence = this.pending = undefined;
     this.changed();
   }
 
@@ -179,6 +180,7 @@ export class Store {
         this.network = m.network;
         this.presence = m.presence;
         this.limiting = m.limiting;
+        this.scaling = m.scaling;
         this.asked.clear();
         if (m.limiting) this.asks(m.limiting);
         this.alerts = new Map(m.alerts.map((a) => [a.metric ?? a.alert, a]));
@@ -208,7 +210,8 @@ export class Store {
     }
     if (e.status) {
       this.asks(e.status);
-      if (!e.status.command.startsWith("scale_")) this.limiting = e.status;
+      if (e.topic.endsWith("/status/scaling")) this.scaling = e.status;
+      else if (!e.status.command.startsWith("scale_")) this.limiting = e.status;
       if (e.status.id) {
         this.answered.set(e.status.id, e.status); // it may overtake the answer that tells the command's ID
         if (this.answered.size > 50) this.answered.delete(this.answered.keys().next().value!);

@@ -54,6 +54,7 @@ export interface Status {
   rate?: number;
   until?: number;
   approval_until?: number; // it waits for a second person
+  servers?: { running?: number; takes_seconds?: number };
   warning?: string;
 }
 
@@ -161,6 +162,7 @@ export interface Snapshot {
   network?: Network;
   presence?: Presence;
   limiting?: Status;
+  scaling?: Status;
   alerts: Alert[];
   sources: Talker[];
 }
