@@ -22,6 +22,7 @@ type challengeStatus struct {
 	Opened          uint64  `json:"opened"`   // connections, by challenged clients
 	Fallback        string  `json:"fallback"` // idle, on or refused: the kernel's own cookies for listeners that take no others
 	OpenedKernel    uint64  `json:"opened_by_kernel_cookies"`
+	Refusal         string  `json:"refusal,omitempty"` // why the host's settings rule it out
 }
 
 var policyNames = map[datapath.Challenge]string{
@@ -38,8 +39,13 @@ func challengeStatusOf(r *datapath.Reader, info datapath.Info, c datapath.Contro
 		return challengeStatus{}, err
 	}
 	cookies, err := r.Cookies()
+	var refusal string
+	if why := datapath.ChallengeRefusal(); why != nil {
+		refusal = why.Error()
+	}
 	return challengeStatus{
-		Policy: policyNames[c.Challenge], Available: info.Challenge, KernelCookies: info.KernelCookies,
+		Refusal: refusal,
+		Policy:  policyNames[c.Challenge], Available: info.Challenge, KernelCookies: info.KernelCookies,
 		Challenging: c.Challenging, ForSeconds: c.ChallengingFor.Seconds(), Starts: c.ChallengeStarts,
 		UnverifiedRate: c.Unverified.Rate, UnverifiedBurst: c.Unverified.Burst, ArmedSeconds: c.Armed.Seconds(),
 		Verified: verified, Opened: cookies.Accepted, Fallback: fallbackNames[c.Fallback], OpenedKernel: cookies.Kernel,
@@ -52,6 +58,8 @@ func (c challengeStatus) String() string {
 	}
 	text := c.Policy
 	switch {
+	case c.Policy == "never" && c.Refusal != "":
+		return c.Refusal
 	case c.Policy == "never":
 		return text
 	case c.Challenging && c.ForSeconds > 0:

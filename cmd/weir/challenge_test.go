@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,4 +45,32 @@ func TestAutonomousNeedsNobody(t *testing.T) {
 		x := s.shown()
 		return !x.Challenge.Challenging && x.Challenge.ArmedSeconds == 0
 	})
+}
+
+// TestChallengeEndsWithSYNCookies: an administrator switches the kernel's SYN cookies off while SYNs are challenged, and on again.
+func TestChallengeEndsWithSYNCookies(t *testing.T) {
+	s := newSite(t)
+	s.serve()
+	s.start("broker")
+	s.start("sensor")
+	p := s.start("controller", "--limit-challenge", "always")
+	s.mustWeir("ctl enable-rate-limiting")
+	shows := func(what string, policy string, refused bool) {
+		t.Helper()
+		te.Eventually(t, patience, what, func() bool {
+			c := s.shown().Challenge
+			return c.Policy == policy && (c.Refusal != "") == refused
+		})
+		if r := te.Connects(t, s.Customer, te.ConnectOptions{Target: s.Bank.Addr(80), N: 10, Path: "/"}); r.OK != 10 {
+			t.Errorf("%s: %v", what, r)
+		}
+	}
+	shows("challenging", "always", false)
+	s.Bank.Sysctl(t, "net/ipv4/tcp_syncookies", "0")
+	shows("no challenge", "never", true)
+	if out := s.mustWeir("status"); !strings.Contains(out, "tcp_syncookies is 0") || !strings.Contains(p.Output(), "aren't challenged any more") {
+		t.Errorf("nobody is told: %s\n%s", out, p.Output())
+	}
+	s.Bank.Sysctl(t, "net/ipv4/tcp_syncookies", "1")
+	shows("challenging again", "always", false)
 }

@@ -62,19 +62,31 @@ func (l xdpLimiter) Enable(limit datapath.Limit, lease time.Duration) error {
 	return nil
 }
 
+// recheckEvery is how long a challenge may rest on settings that have changed.
+const recheckEvery = time.Second
+
 // arm tells the datapath the policy, and if it may challenge by itself, lets it do so for as long as the controller lives and
-// a lease longer.
+// a lease longer. It goes on looking whether the kernel still takes part.
 func (l xdpLimiter) arm(ctx context.Context) {
-	every := time.NewTicker(max(min(l.challenge.Armed/4, time.Minute), time.Second))
+	every := time.NewTicker(recheckEvery)
 	defer every.Stop()
-	for {
-		err := l.sw.Challenge(l.challenge)
-		switch {
-		case l.challenge.Armed == 0:
-			return // said once more when limiting is switched on
-		case err != nil:
-			l.complaints.Warn(time.Now(), "the datapath can't challenge by itself", "err", err)
+	renew := max(min(l.challenge.Armed/4, time.Minute), time.Second)
+	var renewed time.Time
+	for told := false; ; {
+		var err error
+		if now := time.Now(); !told || l.challenge.Armed > 0 && now.Sub(renewed) >= renew {
+			err, renewed = l.sw.Challenge(l.challenge), now
+		} else if l.challenge.When != datapath.ChallengeNever {
+			err = l.sw.Recheck()
 		}
+		lost := told && errors.Is(err, datapath.ErrNoChallenge)
+		told = err == nil
+		switch {
+		case lost:
+			l.complaints.Warn(time.Now(), "SYNs aren't challenged any more", "err", err)
+		case err != nil && l.challenge.Armed > 0:
+			l.complaints.Warn(time.Now(), "the datapath can't challenge by itself", "err", err)
+		} // else it is said when limiting is switched on
 		select {
 		case <-every.C:
 		case <-ctx.Done():

@@ -3,7 +3,6 @@ package datapath
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -40,7 +39,7 @@ func (p ChallengePolicy) Validate() error {
 
 // Challenge chooses when SYNs to a listener are answered by cookies. It acts as Enable does: only while the mode is enforce
 // and the lease lasts, or while it is armed. It reads the calling thread's network namespace for what SYN-ACKs may offer, and
-// wraps ErrNoChallenge where kernel, interface or settings rule it out.
+// wraps ErrNoChallenge where kernel, interface or settings rule it out; then nothing is challenged any more.
 func (s *Switch) Challenge(policy ChallengePolicy) error {
 	if err := policy.Validate(); err != nil {
 		return err
@@ -56,11 +55,7 @@ func (s *Switch) Challenge(policy ChallengePolicy) error {
 	if err != nil {
 		return err
 	}
-	iface, err := net.InterfaceByIndex(p.ifindex)
-	if err != nil {
-		return err
-	}
-	offer, err := readOffer()
+	now, err := s.terms()
 	if err != nil {
 		return err
 	}
@@ -78,8 +73,7 @@ func (s *Switch) Challenge(policy ChallengePolicy) error {
 		if policy.Armed > 0 {
 			raw.ArmedUntilNs = monotonicNow() + uint64(policy.Armed)
 		}
-		raw.Offer = offer
-		copy(raw.Mac[:], iface.HardwareAddr)
+		now.note(raw)
 		raw.accept()
 	})
 	if err = errors.Join(err, noChallenge); err != nil {

@@ -90,6 +90,42 @@ func TestChallengeNeedsSYNCookies(t *testing.T) {
 	}
 }
 
+// With tcp_syncookies 0 the kernel takes a request for a connection and forgets it: no SYN may be answered by cookies then, although one
+// could be before.
+func TestChallengeEndsWithSYNCookies(t *testing.T) {
+	for name, look := range map[string]func(*Switch) error{
+		"looked at": (*Switch).Recheck,
+		"commanded anew": func(s *Switch) error {
+			return s.Challenge(ChallengePolicy{When: ChallengeAlways, Unverified: DefaultUnverified})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newChallenged(t)
+			b.echo()
+			b.set(ChallengeAlways)
+			roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
+			b.Bank.Sysctl(t, "net/ipv4/tcp_syncookies", "0")
+			b.Bank.Do(t, func() {
+				if err := look(NewSwitch(b.opts.BPFFS, b.opts.Interface)); !errors.Is(err, ErrNoChallenge) {
+					t.Errorf("it says %v", err)
+				}
+			})
+			settle()
+			before := b.txs()
+			roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
+			if n := b.txs() - before; n != 0 {
+				t.Errorf("%d SYNs were answered by cookies", n)
+			}
+			b.Bank.Sysctl(t, "net/ipv4/tcp_syncookies", "1")
+			b.set(ChallengeAlways)
+			roundTrip(t, b.dial(b.Bank.Addr(bankPort)))
+			if c := b.cookies(); c.Accepted != 2 || b.txs() != before+1 {
+				t.Errorf("afterwards: %+v", c)
+			}
+		})
+	}
+}
+
 // An ACK that comes late, by data and all, when another program has taken over, is still an answer to a cookie: the secret stays.
 func TestHandshakeDuringAnUpgrade(t *testing.T) {
 	te.Tool(t, "nft")
