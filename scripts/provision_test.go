@@ -39,6 +39,10 @@ func TestProvisionedMachines(t *testing.T) {
 	if out := bank.Host.Run(t, "curl", "-sm", "5", "http://127.0.0.1:8080/"); !strings.Contains(out, "<title>") {
 		t.Errorf("the page: %q", out)
 	}
+	refused := attacker.Command(t.Context(), "mosquitto_sub", "-h", s.Bank.IPv4.String(), "-t", "#", "-W", "5")
+	if out, err := refused.CombinedOutput(); err == nil || !strings.Contains(string(out), "Connection refused") {
+		t.Errorf("the attacker at the bank's broker: %v %s", err, out)
+	}
 	o := te.Observe(t, s.Bank, broker)
 	if m := message(t, o, time.Time{}, "status/sensor", `"online"`, `"eth0"`); strings.Contains(string(m.Payload), "unknown") {
 		t.Errorf("weir doesn't know its version: %s", m.Payload)
@@ -52,7 +56,7 @@ func TestProvisionedMachines(t *testing.T) {
 	if got := te.Connects(t, s.Customer, te.ConnectOptions{Target: s.Bank.Addr(80), N: 50, Concurrency: 2, Path: "/"}); got.Failed > 0 {
 		t.Errorf("a customer during the flood: %v", got)
 	}
-	if out := bank.Run(t, patience, "weir", "status"); !strings.Contains(out, "enforce") {
+	if out := bank.Run(t, patience, "weir", "status", "--config", "/etc/weir/weir.yaml"); !strings.Contains(out, "enforce") {
 		t.Errorf("status: %s", out)
 	}
 	flood.Stop()
@@ -68,7 +72,7 @@ func TestProvisionedMachines(t *testing.T) {
 	bank.await(t)
 	o = te.Observe(t, s.Bank, broker)
 	message(t, o, time.Time{}, "status/sensor", `"online"`)
-	if out := bank.Run(t, patience, "weir", "status"); !strings.Contains(out, "enforce") {
+	if out := bank.Run(t, patience, "weir", "status", "--config", "/etc/weir/weir.yaml"); !strings.Contains(out, "enforce") {
 		t.Errorf("the new weir hasn't adopted the limit: %s", out)
 	}
 }
