@@ -17,11 +17,11 @@ type Front struct {
 
 // What one source may do at the front: the same as at the embedded broker's door.
 const (
-	frontPerSource = 512  // connections
-	frontConnects  = 200  // connections in 10 s
-	frontBytes     = 16   // MiB per second, of all its connections, over which it gets no further one
-	frontSources   = 100  // thousands that are remembered
-	frontMargin    = 1000 // connections that have said nothing yet
+	frontPerSource = 512    // connections
+	frontConnects  = 200    // connections in 10 s
+	frontBytes     = 16     // MiB per second, of all its connections, over which it gets no further one
+	frontSources   = 100    // thousands that are remembered
+	frontMargin    = 20_000 // connections that have said nothing yet
 )
 
 // HAProxy writes weir-front.cfg, for HAProxy 2.6 and later beside its own haproxy.cfg: limits that mosquitto and NATS lack. TLS passes

@@ -3,6 +3,7 @@ package export
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -43,7 +44,7 @@ func startFront(t *testing.T, broker string) (address string) {
 		t.Fatal(err)
 	}
 	own := filepath.Join(dir, "haproxy.cfg")
-	if err := os.WriteFile(own, []byte("global\n    maxconn 4000\ndefaults\n    mode http\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\n"), 0o600); err != nil {
+	if err := os.WriteFile(own, []byte("global\n    maxconn 9000\ndefaults\n    mode http\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	conf := []string{"-f", own, "-f", filepath.Join(dir, "weir-front.cfg")}
@@ -143,6 +144,38 @@ func TestFrontLimitsSources(t *testing.T) {
 		if err := secured.Handshake(); err != nil {
 			t.Errorf("%s: %v", source, err)
 		}
+	}
+}
+
+// 10,000 connections from 62 addresses, which say nothing, or what isn't TLS, keep no command away.
+func TestFrontHoldsTenThousandConnections(t *testing.T) {
+	w := newWorld(t)
+	operator, viewer := w.of(t, trust.Operator, roots[2]), w.of(t, trust.Viewer, roots[2])
+	for _, k := range kinds {
+		if k.name == "embedded" {
+			continue // has a door of its own
+		}
+		t.Run(k.name, func(t *testing.T) {
+			address := startFront(t, k.start(t, w))
+			open := 0
+			for i := range 10_000 {
+				c, err := from(fmt.Sprintf("127.0.1.%d", 1+i%62), address)
+				if err != nil {
+					continue
+				}
+				t.Cleanup(func() { c.Close() })
+				if open++; i%2 == 0 {
+					_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
+				}
+			}
+			if open < 9_000 {
+				t.Errorf("only %d connections were made: this shows little", open)
+			}
+			reader := w.session(t, address, viewer)
+			wait(t, reader.Subscribe(roots[2].Command(), 1, nil))
+			wait(t, w.session(t, address, operator).Publish(roots[2].Command(), 1, false, "command"))
+			te.Eventually(t, 5*time.Second, "command", func() bool { return reader.has(roots[2].Command(), "command") })
+		})
 	}
 }
 
