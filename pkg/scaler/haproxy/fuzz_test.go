@@ -5,21 +5,21 @@ import (
 	"testing"
 )
 
-const stat = "# pxname,svname,qcur,scur,status,weight,bck,check_status,addr,check_desc,uweight,-,\n" +
-	"bank,main,0,0,UP,7,0,L7OK,127.0.0.1:8001,Layer7 check passed,7,-,\n" +
-	"bank,weir-8101,1,2,DRAIN,7,0,* L4CON,[::1]:8101,\"a, \"\"b\"\"\",7,-,\n" +
-	"bank,BACKEND,0,0,UP,7,0,,,,7,-,\nother,x,0,0,UP,7,0,,,,7,-,\n"
+const stat = "# pxname,svname,qcur,scur,status,weight,bck,check_status,addr,check_desc,uweight,check_health,check_rise,\n" +
+	"bank,main,0,0,UP,7,0,L7OK,127.0.0.1:8001,Layer7 check passed,7,2,2,\n" +
+	"bank,weir-8101,1,2,DRAIN,7,0,* L4CON,[::1]:8101,\"a, \"\"b\"\"\",7,0,2,\n" +
+	"bank,BACKEND,0,0,UP,7,0,,,,7,,,\nother,x,0,0,UP,7,0,,,,7,,,\n"
 
 func TestParseServers(t *testing.T) {
 	all, err := parseServers(strings.TrimRight(stat, "\n"), "bank")
 	if err != nil || len(all) != 2 {
 		t.Fatalf("%+v, %v", all, err)
 	}
-	want := server{name: "weir-8101", status: "DRAIN", check: "L4CON", said: `a, "b"`, host: "::1", port: 8101, busy: 3, weight: 7}
+	want := server{name: "weir-8101", status: "DRAIN", check: "L4CON", said: `a, "b"`, rise: 2, host: "::1", port: 8101, busy: 3, weight: 7}
 	if all[1] != want || !all[0].checked() || all[1].checked() || count(all) != 1 {
 		t.Errorf("%+v", all)
 	}
-	for _, text := range []string{"", "# ", "# pxname,svname", "Unknown command", "No such proxy.", "\x00", "# \"", "# a\n\"b"} {
+	for _, text := range []string{"", "# ", "# pxname,svname", "Unknown command", "# " + strings.Join(columns, ","), "\x00", "# \"", "# a\n\"b"} {
 		if _, err := parseServers(text, "bank"); err == nil {
 			t.Errorf("%q is taken", text)
 		}
@@ -47,7 +47,7 @@ func TestWeightOf(t *testing.T) {
 func FuzzParseServers(f *testing.F) {
 	f.Add(stat)
 	f.Add("# \n\n")
-	f.Add("No such proxy.\n")
+	f.Add("# pxname,svname\nbank,BACKEND\n")
 	f.Add(strings.ReplaceAll(stat, "8101", "99999999999999999999"))
 	f.Fuzz(func(t *testing.T, text string) {
 		all, err := parseServers(text, "bank")

@@ -99,7 +99,7 @@ defaults
   timeout connect 1s
   timeout client 30s
   timeout server 30s
-frontend front
+frontend bank
   bind 127.0.0.1:%[2]d
   default_backend bank
 backend bank

@@ -18,6 +18,8 @@ type server struct {
 	status string // UP, DOWN, MAINT, DRAIN, no check, …
 	check  string // L7OK, L4CON, …; "" for none
 	said   string // by the check, for people
+	passed int    // checks in a row
+	rise   int    // how many it takes
 	host   string
 	port   int // 0 if not known
 	busy   int // requests that it has, or that wait for it
@@ -33,12 +35,13 @@ func (s server) there() bool { return !s.maint() && !s.draining() && !s.backup }
 
 func (s server) up() bool { return strings.HasPrefix(s.status, "UP") || s.status == "no check" }
 
-// checked tells that HAProxy's own check has passed.
-func (s server) checked() bool { return strings.HasSuffix(s.check, "OK") }
+// checked tells that HAProxy's own check has passed as often as it must.
+func (s server) checked() bool { return strings.HasSuffix(s.check, "OK") && s.passed >= s.rise }
 
 // servers asks for those of the backend.
 func (p *Pool) servers(ctx context.Context) ([]server, error) {
-	text, err := p.cli.ask(ctx, "show stat "+p.Backend+" 4 -1")
+	// Of all proxies, backends and servers: by its name HAProxy might find a frontend.
+	text, err := p.cli.ask(ctx, "show stat -1 6 -1")
 	if err != nil {
 		return nil, err
 	}
@@ -49,13 +52,10 @@ func (p *Pool) servers(ctx context.Context) ([]server, error) {
 	return all, nil
 }
 
-var columns = []string{"pxname", "svname", "status", "scur", "qcur", "check_status", "check_desc", "addr", "uweight", "bck"}
+var columns = []string{"pxname", "svname", "status", "scur", "qcur", "check_status", "check_desc", "check_health", "check_rise", "addr", "uweight", "bck"}
 
 // parseServers reads the CSV of `show stat`, by the names of its columns, of which later versions have more.
 func parseServers(text, backend string) ([]server, error) {
-	if text == "No such proxy." {
-		return nil, errors.New("there is none of that name: see scaling.haproxy.backend")
-	}
 	head, ok := strings.CutPrefix(text, "# ")
 	if !ok {
 		return nil, refused{"show stat", text}
@@ -76,6 +76,7 @@ func parseServers(text, backend string) ([]server, error) {
 		}
 	}
 	var all []server
+	known := false
 	for _, row := range rows[1:] {
 		cell := func(name string) string {
 			if i := place[name]; i < len(row) {
@@ -83,10 +84,16 @@ func parseServers(text, backend string) ([]server, error) {
 			}
 			return ""
 		}
-		if name := cell("svname"); cell("pxname") != backend || name == "" || name == "BACKEND" || name == "FRONTEND" {
-			continue
+		switch name := cell("svname"); {
+		case cell("pxname") != backend || name == "" || name == "FRONTEND":
+		case name == "BACKEND":
+			known = true
+		default:
+			all = append(all, readServer(cell))
 		}
-		all = append(all, readServer(cell))
+	}
+	if !known {
+		return nil, errors.New("there is none of that name: see scaling.haproxy.backend")
 	}
 	return all, nil
 }
@@ -98,8 +105,9 @@ func readServer(cell func(string) string) server {
 	}
 	s := server{
 		name: cell("svname"), status: cell("status"), said: cell("check_desc"), weight: number("uweight"), backup: cell("bck") == "1",
-		check: strings.TrimPrefix(cell("check_status"), "* "), // while the next one is under way
-		busy:  number("scur") + number("qcur"),
+		check:  strings.TrimPrefix(cell("check_status"), "* "), // while the next one is under way
+		passed: number("check_health"), rise: number("check_rise"),
+		busy: number("scur") + number("qcur"),
 	}
 	if host, port, err := net.SplitHostPort(cell("addr")); err == nil {
 		if n, err := strconv.ParseUint(port, 10, 16); err == nil {

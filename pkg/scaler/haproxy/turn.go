@@ -145,21 +145,23 @@ func (p *Pool) stop(ctx context.Context, port int) error {
 
 // await waits until HAProxy says of a server what is wanted. When ctx ends before, the error says what it said last.
 func (p *Pool) await(ctx context.Context, s server, trouble string, ok func(server) bool) error {
+	last := ""
 	for {
 		all, err := p.servers(ctx)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w%s", err, last)
 		}
 		i := slices.IndexFunc(all, func(x server) bool { return x.name == s.name })
 		if i < 0 {
 			return errors.New(s.name + " is gone: was haproxy reloaded?")
 		}
-		if ok(all[i]) {
+		now := all[i]
+		if ok(now) {
 			return nil
 		}
+		last = fmt.Sprintf(": %s: %s (%s %s %s, %d requests)", s.name, trouble, now.status, now.check, now.said, now.busy)
 		if err := pause(ctx); err != nil {
-			now := all[i]
-			return fmt.Errorf("%w: %s: %s (%s %s %s, %d requests)", err, s.name, trouble, now.status, now.check, now.said, now.busy)
+			return fmt.Errorf("%w%s", err, last)
 		}
 	}
 }
