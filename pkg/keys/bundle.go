@@ -119,6 +119,7 @@ func (i *Issued) WriteTar(w io.Writer, where string, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	now = now.Truncate(time.Second) // rounded up it would be in the future
 	t := tar.NewWriter(w)
 	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: i.Name + "/", Mode: 0o700, ModTime: now}); err != nil {
 		return err
