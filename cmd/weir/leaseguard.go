@@ -16,7 +16,7 @@ import (
 )
 
 // leaseGuard is a process of its own that ends tc's limit when its lease is over, whatever became of the others: unlike XDP, tc doesn't
-// look at the clock.
+// look at the clock. Of one interface there is but one, and when it is asked to end it ends the limit, for nobody might do so after it.
 type leaseGuard struct {
 	iface string
 
@@ -68,6 +68,11 @@ func newLeaseGuard() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			alone, err := p.Sole(cmd.Context(), 2*guardLook)
+			if err != nil {
+				return err // another guards it
+			}
+			defer func() { _ = alone.Close() }() // dying closes it as well
 			for {
 				state, err := p.State()
 				if err == nil && state.Limit == (datapath.Limit{}) {
@@ -82,7 +87,7 @@ func newLeaseGuard() *cobra.Command {
 				select {
 				case <-time.After(max(min(state.Lease, guardLook), 100*time.Millisecond)):
 				case <-cmd.Context().Done():
-					return nil
+					return p.Disable()
 				}
 			}
 		},

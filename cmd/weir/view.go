@@ -94,8 +94,12 @@ func (v view) Close() error {
 
 // newPolicer returns an interface's policer. It changes nothing yet.
 func newPolicer(cfg *config.Config, iface string, log *slog.Logger) (*policer.Policer, error) {
+	ports, err := config.Ports(cfg.ManagementPorts)
+	if err != nil {
+		return nil, err
+	}
 	return policer.New(policer.Options{
-		Interface: iface, Total: datapath.Limit{Rate: cfg.Limit.UnverifiedRate, Burst: cfg.Limit.UnverifiedBurst}, Log: log,
+		Interface: iface, Total: datapath.Limit{Rate: cfg.Limit.UnverifiedRate, Burst: cfg.Limit.UnverifiedBurst}, Management: ports, Log: log,
 	})
 }
 

@@ -1,7 +1,9 @@
 package policer
 
 import (
+	"encoding/binary"
 	"errors"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 
@@ -24,8 +26,24 @@ func priorityOf(first uint16, m tc.Match) uint16 {
 	return n
 }
 
-// matches lists the filters that it takes for a source, or for all.
-func matches(u32 bool, source netip.Prefix) (all []tc.Match) {
+// matches lists the filters that it takes for a source, or for all. All have their management ports left out: whoever floods others
+// mustn't lock administrators out. A source hasn't: so many filters would make all packets dear, and it is held for what it sends itself.
+func matches(u32 bool, source netip.Prefix, management []uint16) (all []tc.Match) {
+	ports := []tc.Ports{{}}
+	if !source.IsValid() && len(management) > 0 {
+		ports = tc.Except(management)
+	}
+	if u32 {
+		var parts []tc.Ports
+		for _, p := range ports {
+			if p == (tc.Ports{}) {
+				parts = ports
+				break
+			}
+			parts = append(parts, p.Aligned()...)
+		}
+		ports = parts
+	}
 	for _, ipv6 := range []bool{false, true} {
 		if source.IsValid() && source.Addr().Is6() != ipv6 {
 			continue
@@ -38,8 +56,10 @@ func matches(u32 bool, source netip.Prefix) (all []tc.Match) {
 			if u32 && tags.Tags > 1 {
 				continue
 			}
-			tags.IPv6, tags.Source, tags.U32 = ipv6, source, u32
-			all = append(all, tags)
+			for _, tags.Ports = range ports {
+				tags.IPv6, tags.Source, tags.U32 = ipv6, source, u32
+				all = append(all, tags)
+			}
 		}
 	}
 	return all
@@ -85,7 +105,7 @@ func (p *Policer) install(k *kernel) error {
 	if err != nil {
 		return err
 	}
-	p.opts.u32, k.installed = u32, true
+	p.opts.u32, k.installed, k.total.Note = u32, true, p.totalAction(0).Note
 	return nil
 }
 
@@ -112,11 +132,16 @@ func (p *Policer) onlyBytes() (bool, error) {
 func (p *Policer) totalAction(rate uint64) tc.Police {
 	a := tc.Police{Index: p.base + totalSlot, Rate: rate}
 	copy(a.Note[:], magic[:])
+	h := fnv.New64a()
+	for _, port := range slices.Sorted(slices.Values(p.opts.Management)) {
+		_, _ = h.Write(binary.BigEndian.AppendUint16(nil, port)) // can't fail
+	}
+	binary.BigEndian.PutUint64(a.Note[8:], h.Sum64()) // which ports its filters leave out
 	return a
 }
 
 func (p *Policer) addFilters(first uint16, u32 bool, source netip.Prefix, slot uint32) error {
-	for _, m := range matches(u32, source) {
+	for _, m := range matches(u32, source, p.opts.Management) {
 		if err := tc.AddFilter(p.ifindex, priorityOf(first, m), m, p.base+slot); err != nil {
 			return err
 		}
@@ -127,6 +152,9 @@ func (p *Policer) addFilters(first uint16, u32 bool, source netip.Prefix, slot u
 // set gives all actions the rates that the state asks for, by one message.
 func (p *Policer) set(k kernel) error {
 	total := p.totalAction(0)
+	if k.total.Index != 0 {
+		total.Note = k.total.Note // of the filters that are there, which another's configuration may have made
+	}
 	if k.state.limit != (datapath.Limit{}) {
 		total.Rate, total.Burst, total.Bytes = p.opts.Total.Rate, p.opts.Total.Burst, k.state.bytes
 	}

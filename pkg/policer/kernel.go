@@ -149,7 +149,8 @@ func (p *Policer) read() (kernel, error) {
 		}
 	}
 	matching := used[p.base+totalSlot]
-	k.installed = k.state.priority > 0 && matching == len(matches(p.kindOf(k), netip.Prefix{}))
+	k.installed = k.state.priority > 0 && k.total.Note == p.totalAction(0).Note &&
+		matching == len(matches(p.kindOf(k), netip.Prefix{}, p.opts.Management))
 	return k, nil
 }
 

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -24,8 +22,10 @@ import (
 type Options struct {
 	Interface string         // in the network namespace of the calling thread
 	Total     datapath.Limit // of all SYNs together
-	Run       string         // directory for the lock
-	Log       *slog.Logger
+	// Management are ports that the total leaves out, 8 at most.
+	Management []uint16
+	Run        string // directory for the lock
+	Log        *slog.Logger
 
 	u32, bytes bool // for tests: as on kernels without flower, or without packet rates
 }
@@ -193,36 +193,4 @@ func now() time.Duration {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // can't fail
 	return time.Duration(t.Nano())
-}
-
-const (
-	lockFile = "tc.lock"
-	lockWait = 5 * time.Second
-)
-
-// locked runs f while no other weir changes tc. Dying unlocks.
-func (p *Policer) locked(f func() error) (err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := os.MkdirAll(p.opts.Run, 0o700); err != nil {
-		return fmt.Errorf("make %s: %w: run as root", p.opts.Run, err)
-	}
-	name := filepath.Join(p.opts.Run, lockFile)
-	lock, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	for end := time.Now().Add(lockWait); ; time.Sleep(5 * time.Millisecond) {
-		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return f()
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("lock %s: %w", name, err)
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("%s is locked by another weir process: find it with `fuser %s`", name, name)
-		}
-	}
 }

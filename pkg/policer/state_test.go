@@ -13,10 +13,11 @@ import (
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
-// show returns what tc says of eth0, its lines. As JSON it says nothing valid of police actions.
-func (y *yard) show() (all []string) {
+// show returns what tc says of eth0, its lines.
+func (y *yard) show(flags ...string) (all []string) {
 	y.t.Helper()
 	for _, args := range []string{"-d qdisc show dev eth0", "-d filter show dev eth0 ingress", "-d filter show dev eth0 egress"} {
+		args = strings.Join(flags, " ") + " " + args
 		all = append(all, strings.Split(strings.TrimSpace(y.host.Run(y.t, "tc", strings.Fields(args)...)), "\n")...)
 	}
 	return all
@@ -42,11 +43,14 @@ func TestForeignFiltersSurvive(t *testing.T) {
 		} {
 			y.host.Run(t, "tc", strings.Fields(line)...)
 		}
-		before := y.show()
+		before, beforeJSON := y.show(), y.show("-j") // which isn't valid where there are police actions, and the same all the same
 		same := func(when string) {
 			t.Helper()
 			if now := y.show(); !slices.Equal(now, before) {
 				t.Errorf("%s, u32 %v:\n%s\nwant\n%s", when, u32, strings.Join(now, "\n"), strings.Join(before, "\n"))
+			}
+			if now := y.show("-j"); !slices.Equal(now, beforeJSON) {
+				t.Errorf("%s, u32 %v, as JSON:\n%s\nwant\n%s", when, u32, strings.Join(now, "\n"), strings.Join(beforeJSON, "\n"))
 			}
 		}
 		p := y.policer()
@@ -135,8 +139,8 @@ func TestLeaseIsAdoptedAndEnds(t *testing.T) {
 		}
 		return err
 	})
-	if n, _ := y.flood(2000, time.Second, syn()); n < 1900 {
-		t.Errorf("%d of 2000 SYNs came through after that", n)
+	if n, _ := y.flood(2000, time.Second, syn()); n < y.sent*9/10 {
+		t.Errorf("%d of %d SYNs came through after that", n, y.sent)
 	}
 }
 
@@ -146,6 +150,7 @@ func TestRenewalsAndCounts(t *testing.T) {
 	y.opts.Total = datapath.Limit{Rate: 20, Burst: 200}
 	p := y.policer()
 	var sent, arrived int
+	var lasted time.Duration
 	phase := func(enable bool) {
 		y.do(func() error {
 			if enable {
@@ -154,20 +159,20 @@ func TestRenewalsAndCounts(t *testing.T) {
 			return p.Disable()
 		})
 		n, took := y.flood(1000, time.Second, syn())
-		sent, arrived = sent+int(1000*took.Seconds()), arrived+n
+		sent, arrived, lasted = sent+y.sent, arrived+n, lasted+took
 	}
 	phase(true)
 	for range 4 {
 		phase(true) // renewed
 	}
-	if arrived > 200+6*20+20 {
-		t.Errorf("%d came through in 5 s at a rate of 20, burst 200", arrived)
+	if arrived > 200+int(22*lasted.Seconds())+20 {
+		t.Errorf("%d came through in %v at a rate of 20, burst 200", arrived, lasted)
 	}
 	y.do(p.Disable)
 	at := arrived
 	y.do(func() error {
 		s, err := y.policer().Stats()
-		if int(s.Passed()) != at || s.Seen < 4500 {
+		if int(s.Passed()) != at || int(s.Seen) < sent*9/10 {
 			t.Errorf("%+v counted, %d came through", s, at)
 		}
 		return err
@@ -201,7 +206,7 @@ func TestOffendersAreHeld(t *testing.T) {
 				t.Errorf("%s, u32 %v: %d in %v", name, u32, n, took)
 			}
 		}
-		if n, took := y.flood(1000, time.Second, other); n < int(950*took.Seconds()) {
+		if n, took := y.flood(1000, time.Second, other); n < y.sent*9/10 {
 			t.Errorf("somebody else: %d in %v", n, took)
 		}
 		// Another process goes on with them, and lets go of them a minute after they were named last.
@@ -211,7 +216,7 @@ func TestOffendersAreHeld(t *testing.T) {
 			t.Errorf("after a restart: %d in %v", n, took)
 		}
 		y.do(func() error { return q.Hold(start.Add(62*time.Second), nil) })
-		if n, took := y.flood(1000, time.Second, syn()); n < int(900*took.Seconds()) {
+		if n, took := y.flood(1000, time.Second, syn()); n < y.sent*9/10 {
 			t.Errorf("still held after a minute: %d in %v", n, took)
 		}
 		// There is no room for more than there is.
@@ -236,6 +241,7 @@ func TestOffendersAreHeld(t *testing.T) {
 func TestFailureChangesNothing(t *testing.T) {
 	y := newYard(t)
 	before := y.show()
+	y.opts.Management = nil // with some there are ten times as many calls under u32, of the same kind
 	for _, u32 := range []bool{false, true} {
 		y.opts.u32 = u32
 		for n := 1; ; n++ {
@@ -274,7 +280,7 @@ func TestCounting(t *testing.T) {
 	n, _ := y.flood(1000, time.Second, syn(), syn6())
 	y.do(func() error {
 		s, err := p.Stats()
-		if int(s.Seen) != n || n < 900 || s.Passed() != s.Seen {
+		if int(s.Seen) != n || n < y.sent*9/10 || s.Passed() != s.Seen {
 			t.Errorf("%+v of %d", s, n)
 		}
 		return err

@@ -14,6 +14,7 @@ type Match struct {
 	Tags   int          // VLAN tags before the IP header, 0 to 2
 	Outer  uint16       // EtherType of the outermost tag
 	Source netip.Prefix // the zero value for any
+	Ports  Ports        // it is sent to
 
 	// U32 is for kernels without flower. It finds no SYNs behind IPv6 extension headers or a second tag.
 	U32 bool
@@ -81,6 +82,15 @@ func (m Match) flower(police uint32) *nl.RtAttr {
 	o.AddRtAttr(nl.TCA_FLOWER_KEY_IP_PROTO, []byte{unix.IPPROTO_TCP})
 	big(nl.TCA_FLOWER_KEY_TCP_FLAGS, flagSYN)
 	big(nl.TCA_FLOWER_KEY_TCP_FLAGS_MASK, flagsACK)
+	if p := m.Ports; p != (Ports{}) {
+		if p.End-p.First == 1 { // flower takes no range of one
+			big(nl.TCA_FLOWER_KEY_TCP_DST, uint16(p.First))
+			big(nl.TCA_FLOWER_KEY_TCP_DST_MASK, ^uint16(0))
+		} else {
+			big(flowerPortMin, uint16(p.First))
+			big(flowerPortMax, uint16(p.End-1))
+		}
+	}
 	if m.Source.IsValid() {
 		mask, _ := netip.AddrFrom16(ones).Prefix(m.Source.Bits())
 		if m.IPv6 {
@@ -95,8 +105,12 @@ func (m Match) flower(police uint32) *nl.RtAttr {
 	return o
 }
 
-// flowerInnerEtherType is TCA_FLOWER_KEY_CVLAN_ETH_TYPE, which the library lacks.
-const flowerInnerEtherType = 79
+// Of linux/pkt_cls.h, where the library has none.
+const (
+	flowerInnerEtherType = 79 // TCA_FLOWER_KEY_CVLAN_ETH_TYPE
+	flowerPortMin        = 89 // TCA_FLOWER_KEY_PORT_DST_MIN
+	flowerPortMax        = 90 // TCA_FLOWER_KEY_PORT_DST_MAX
+)
 
 var ones = [16]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
@@ -107,6 +121,7 @@ func (m Match) u32(inner, police uint32) []step {
 	if m.IPv6 {
 		keys = append(keys, u32Key{value: 6 << 28, mask: 0xf << 28}, u32Key{at: 4, value: unix.IPPROTO_TCP << 8, mask: 0xff00},
 			u32Key{at: 52, value: flagSYN << 16, mask: flagsACK << 16})
+		keys = append(keys, m.u32Ports(40, false)...)
 		leaf.AddRtAttr(nl.TCA_U32_SEL, u32Sel{flags: u32Terminal, keys: keys}.bytes())
 		bind(leaf.AddRtAttr(nl.TCA_U32_ACT, nil), police)
 		return []step{{options: leaf}}
@@ -120,10 +135,19 @@ func (m Match) u32(inner, police uint32) []step {
 		keys: []u32Key{{value: 4 << 28, mask: 0xf << 28}, {at: 4, mask: 0x1fff}, {at: 8, value: unix.IPPROTO_TCP << 16, mask: 0xff << 16}},
 	}.bytes())
 	keys = append(keys, u32Key{at: 12, next: true, value: flagSYN << 16, mask: flagsACK << 16})
+	keys = append(keys, m.u32Ports(0, true)...)
 	leaf.AddRtAttr(nl.TCA_U32_HASH, nl.Uint32Attr(inner))
 	leaf.AddRtAttr(nl.TCA_U32_SEL, u32Sel{flags: u32Terminal, keys: keys}.bytes())
 	bind(leaf.AddRtAttr(nl.TCA_U32_ACT, nil), police)
 	return []step{{handle: inner, options: table, once: 2}, {options: link}, {options: leaf}}
+}
+
+// u32Ports matches ports of which a prefix is the same; others can't be had by one filter.
+func (m Match) u32Ports(at int32, next bool) []u32Key {
+	if m.Ports == (Ports{}) {
+		return nil
+	}
+	return []u32Key{{at: at, next: next, value: m.Ports.First, mask: 0xffff &^ (m.Ports.End - m.Ports.First - 1)}}
 }
 
 func (m Match) u32Source() (keys []u32Key) {

@@ -1,0 +1,84 @@
+package policer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	lockFile = "tc.lock"
+	lockWait = 5 * time.Second
+)
+
+// Sole waits a while until no other process calls itself the interface's sole one, and returns what makes this one so until it is closed.
+func (p *Policer) Sole(ctx context.Context, wait time.Duration) (io.Closer, error) {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
+		return nil, fmt.Errorf("find the network namespace: %w: is /proc mounted?", err)
+	}
+	return p.lock(ctx, fmt.Sprintf("lease-%d-%d.lock", st.Ino, p.ifindex), wait)
+}
+
+// locked runs f while no other weir changes tc.
+func (p *Policer) locked(f func() error) (err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lock, err := p.lock(context.Background(), lockFile, lockWait)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	return f()
+}
+
+// lock holds a file of the run directory until it is closed. Dying closes it.
+func (p *Policer) lock(ctx context.Context, file string, wait time.Duration) (_ io.Closer, err error) {
+	if err := os.MkdirAll(p.opts.Run, 0o700); err != nil {
+		return nil, fmt.Errorf("make %s: %w: run as root", p.opts.Run, err)
+	}
+	name := filepath.Join(p.opts.Run, file)
+	lock, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.Close())
+		}
+	}()
+	if err := p.giveToOwner(lock); err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return lock, nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
+			return nil, fmt.Errorf("lock %s: %w", name, err)
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case time.Now().After(end):
+			return nil, fmt.Errorf("%s is locked by another weir process: find it with `fuser %s`", name, name)
+		}
+	}
+}
+
+// giveToOwner lets the user of a service, whose directory it is, open what root has made in it.
+func (p *Policer) giveToOwner(file *os.File) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(p.opts.Run, &st); err != nil {
+		return err
+	}
+	return file.Chown(int(st.Uid), int(st.Gid))
+}
