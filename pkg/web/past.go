@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -108,10 +109,20 @@ func (w *Web) older(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, http.StatusBadRequest, "before: give Unix milliseconds")
 		return
 	}
+	all, err := w.newest(r.Context(), history.Query{Root: root, Kinds: []string{tab}, Until: time.UnixMilli(before), Limit: maxOlder})
+	if err != nil {
+		w.failed(rw, r, err)
+		return
+	}
+	slices.Reverse(all)
+	answer(rw, http.StatusOK, light(all))
+}
+
+// newest reads what a query finds, newest first, as far as there is room for in memory.
+func (w *Web) newest(ctx context.Context, q history.Query) ([]*event, error) {
 	all, bytes := []*event{}, 0
-	q := history.Query{Root: root, Kinds: []string{tab}, Until: time.UnixMilli(before), Limit: maxOlder}
 	enough := errors.New("enough")
-	err = w.history.Each(r.Context(), q, func(x history.Record) error {
+	err := w.history.Each(ctx, q, func(x history.Record) error {
 		if bytes += len(x.Payload); bytes > maxText && len(all) > 0 {
 			return enough
 		}
@@ -121,12 +132,10 @@ func (w *Web) older(rw http.ResponseWriter, r *http.Request) {
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, enough) {
-		w.failed(rw, r, err)
-		return
+	if errors.Is(err, enough) {
+		err = nil
 	}
-	slices.Reverse(all)
-	answer(rw, http.StatusOK, light(all))
+	return all, err
 }
 
 // download writes a tab's rows of a time as CSV or JSON, newest first, as they are read.

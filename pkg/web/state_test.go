@@ -2,12 +2,16 @@ package web
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/weir-sensor/weir/pkg/history"
 )
 
 // What has stopped coming isn't shown as live because something else still comes.
@@ -72,5 +76,33 @@ func TestLatestRowsAreBoundedByTheirText(t *testing.T) {
 		if got := r.latest(row.n, row.bytes); len(got) != row.want || len(got) > 0 && got[len(got)-1].At != 9 {
 			t.Errorf("%+v: %d rows", row, len(got))
 		}
+	}
+}
+
+// After a restart a flood of messages on one topic hides nothing of another's.
+func TestRecallOfEachTab(t *testing.T) {
+	path, log := filepath.Join(t.TempDir(), "h.db"), slog.New(slog.DiscardHandler)
+	h, err := history.Open(path, history.Limits{}, log)
+	must(t, err)
+	now := time.Now()
+	add := func(tab, topic, payload string) {
+		h.Add(history.Record{At: now.Add(-time.Minute), Root: root, Kind: tab, Topic: root + topic, Payload: []byte(payload)})
+	}
+	add(tabAlerts, "/alerts", `{"alert": "x", "metric": "syn_packet_count", "state": "raised"}`)
+	for i := range 7 * maxRows {
+		add(tabCPU, "/metrics/cpu", `{"cpu_usage": 1}`)
+		if i%3000 == 2999 {
+			time.Sleep(200 * time.Millisecond) // it takes what the disk does
+		}
+	}
+	must(t, h.Close())
+	h, err = history.Open(path, history.Limits{}, log)
+	must(t, err)
+	defer func() { must(t, h.Close()) }()
+	w := newWeb(t, &fakeBus{}, h)
+	w.recall(t.Context(), now)
+	s := w.servers[root]
+	if len(s.rows[tabCPU].all) != maxRows || len(s.rows[tabAlerts].all) != 1 || !s.raised("syn_packet_count") {
+		t.Errorf("%d CPU rows, %d alerts", len(s.rows[tabCPU].all), len(s.rows[tabAlerts].all))
 	}
 }

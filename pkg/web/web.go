@@ -3,6 +3,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -290,22 +291,18 @@ func (w *Web) recall(ctx context.Context, now time.Time) {
 		return
 	}
 	for _, root := range append(roots, "") {
-		var all []history.Record
-		kinds := tabs
-		q := history.Query{Root: root, Kinds: kinds, Since: since, Limit: maxRows * len(tabs)}
-		err := w.history.Each(ctx, q, func(r history.Record) error {
-			all = append(all, r)
-			return nil
-		})
-		if err != nil {
-			w.log.Warn("the history can't be read: the page lacks some", "err", err)
+		var all []*event
+		for _, tab := range tabs { // each by itself, so that much of one leaves none out of another
+			some, err := w.newest(ctx, history.Query{Root: root, Kinds: []string{tab}, Since: since, Limit: maxRows})
+			if err != nil {
+				w.log.Warn("the history can't be read: the page lacks some", "err", err)
+			}
+			all = append(all, some...)
 		}
-		for _, r := range slices.Backward(all) {
-			if e, ok := fromRecord(r); ok {
-				e.payload = nil
-				if s := w.serverOf(e.root); s != nil || e.root == "" {
-					w.take(s, e)
-				}
+		slices.SortFunc(all, func(a, b *event) int { return cmp.Compare(a.ID, b.ID) })
+		for _, e := range all {
+			if s := w.serverOf(e.root); s != nil || e.root == "" {
+				w.take(s, e)
 			}
 		}
 	}
