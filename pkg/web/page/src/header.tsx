@@ -13,7 +13,7 @@ export function Header() {
   useEffect(() => { document.title = `${kind === "good" ? "" : `${signs[kind]} `}${word} – weir`; }, [kind, word]);
   return (
     <header class={`head ${kind}`}>
-      <div class="brand">weir <Picker /><Me /></div>
+      <div class="brand"><h1>weir</h1> <Picker /><Me /></div>
       <div class="state" role="status" aria-live="polite" aria-atomic="true">
         <span class="sign" aria-hidden="true">{signs[kind]}</span>
         <strong id="condition">{word}</strong>
