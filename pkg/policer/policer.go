@@ -38,7 +38,8 @@ type Policer struct {
 	opts    Options
 	ifindex int
 	base    uint32
-	mu      sync.Mutex // over the two below, and opts
+	mu      sync.Mutex // over those below, and opts
+	tc      tc.Open
 	counted counted
 	seen    map[netip.Prefix]time.Time // offenders, by when they were named last
 }

@@ -2,8 +2,6 @@ package policer
 
 import (
 	"math"
-
-	"github.com/weir-sensor/weir/pkg/tc"
 )
 
 // Stats are SYNs since the policer was first used on the interface; those before a restart included, if they are fewer than 2^32.
@@ -39,7 +37,7 @@ func (c *counted) add(slot, drops uint32) uint64 {
 func (p *Policer) Stats() (Stats, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all, err := tc.ListPolice()
+	all, err := p.tc.ListPolice()
 	if err != nil {
 		return Stats{}, err
 	}

@@ -96,7 +96,9 @@ func GetPolice(index uint32) (p Police, ok bool, err error) {
 }
 
 // ListPolice reads all police actions of the network namespace.
-func ListPolice() ([]Police, error) {
+func ListPolice() ([]Police, error) { return listPolice(request) }
+
+func listPolice(request requester) ([]Police, error) {
 	root := nl.NewRtAttr(actRoot, nil)
 	root.AddRtAttr(1, nil).AddRtAttr(nl.TCA_ACT_KIND, nl.ZeroTerminated(policeLabel))
 	answers, err := request(unix.RTM_GETACTION, unix.NLM_F_DUMP, actionHeader{}, root)
