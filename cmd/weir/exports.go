@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"time"
 
@@ -31,6 +32,9 @@ func (s setup) exporterPart() (part, error) {
 			return part{}, fmt.Errorf("metrics.token-file: %w", err)
 		}
 		cfg.Token = string(token)
+	}
+	if c.Pprof != "" {
+		runtime.MemProfileRate = 512 << 10 // Go's default
 	}
 	return part{name: "metrics", free: true, run: func(ctx context.Context, alive func()) error {
 		alive() // nothing waits for it

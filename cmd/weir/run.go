@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/config"
+	"github.com/weir-sensor/weir/pkg/footprint"
 	"github.com/weir-sensor/weir/pkg/metrics"
 	"github.com/weir-sensor/weir/pkg/watchdog"
 	"github.com/weir-sensor/weir/pkg/wire"
@@ -72,6 +73,9 @@ func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 		}
 	}
 	started()
+	if err := footprint.Shrink(); err != nil {
+		log.Debug("memory isn't given back", "err", err)
+	}
 	log.Info("ready")
 	if err := watchdog.Ready(); err != nil {
 		log.Warn("it will take weir for one that isn't ready", "err", err)
