@@ -40,7 +40,7 @@ func Boot(t testing.TB, h *Host, o BootOptions) *Machine {
 	if err := os.WriteFile(resolver, []byte("nameserver "+uplinkDNS+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	debs := filepath.Join(debian, "debs", h.Name) // apt locks it
+	debs := filepath.Join(debian, "debs", strings.ReplaceAll(t.Name(), "/", "-"), h.Name) // apt locks it
 	if err := os.MkdirAll(debs, 0o755); err != nil {
 		t.Fatal(err)
 	}
