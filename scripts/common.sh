@@ -21,9 +21,7 @@ need_root() {
 	[ "$(id -u)" -eq 0 ] || die "needs root: sudo $me"
 }
 
-# Go before 1.21 can't read go.mod; from 1.21 on it fetches the version that go.mod asks for, Debian's if it is told to.
-export GOTOOLCHAIN="${GOTOOLCHAIN:-auto}"
-
+# Go before 1.21 can't read go.mod; from 1.21 on it fetches the version that go.mod asks for.
 usable_go() {
 	command -v go >/dev/null || return
 	case $(go version) in
