@@ -47,7 +47,7 @@ func newController() *cobra.Command {
 		Use:   "controller",
 		Short: "Carry out commands on the host of the sensor (root)",
 		Long: `Carry out the commands on control/command: flip the pinned control map, renew its lease while the flood lasts, keep the
-allow and block lists, and publish a status for each command. SIGHUP reads the lists of the configuration again. Runs on the
+allow and block lists, add servers and take them away (scaling.backend), and publish a status for each command. SIGHUP reads the lists of the configuration again. Runs on the
 host of the sensor, as root.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runParts(cmd, controllerPart) },
 	})

@@ -21,7 +21,7 @@ type farm struct {
 	cfg     string // weir's
 }
 
-func newFarm(t *testing.T) *farm {
+func newFarm(t *testing.T, within time.Duration) *farm {
 	te.Tool(t, "haproxy", "nginx", "wrk")
 	f := &farm{site: newSite(t)}
 	f.write("haproxy.cfg", fmt.Sprintf(`
@@ -67,7 +67,7 @@ monitor: {cpu-threshold: 100, ram-threshold: 100} # whoever else is busy on this
 scaling:
   backend: haproxy
   cool-down: 0s
-  within: 5s
+  within: %[2]v
   max: 6
   instances: 8101-8108
   start: [%[1]s/start]
@@ -77,7 +77,7 @@ scaling:
     socket: %[1]s/admin.sock
     backend: bank
     options: check inter 200ms
-`, f.dir))
+`, f.dir, within))
 	f.Bank.Run(t, "sh", "-c", "DIR="+f.dir+" WEIR_INSTANCE=8100 "+f.dir+"/start")
 	f.begin()
 	return f
@@ -146,7 +146,7 @@ func (f *farm) served(ports ...int) {
 
 // TestScalingLosesNoRequest scales by MQTT while wrk keeps HAProxy busy.
 func TestScalingLosesNoRequest(t *testing.T) {
-	f := newFarm(t)
+	f := newFarm(t, patience)
 	f.start("up", "--config", f.cfg)
 	f.o = te.Observe(t, f.Bank, brokerAddr)
 	wrk := f.Customer.Start(t, "wrk", "-t1", "-c20", "-d300s", "http://"+f.Bank.Addr(80).String()+"/")
@@ -174,7 +174,7 @@ func TestScalingLosesNoRequest(t *testing.T) {
 
 // TestScalingGoesWrong: four more servers would need the one on port 8104, which is never well.
 func TestScalingGoesWrong(t *testing.T) {
-	f := newFarm(t)
+	f := newFarm(t, 3*time.Second)
 	f.start("broker")
 	f.start("sensor")
 	controller := f.start("controller", "--config", f.cfg)
@@ -220,7 +220,7 @@ func TestScalingGoesWrong(t *testing.T) {
 }
 
 func TestScalingByThePage(t *testing.T) {
-	f := newFarm(t)
+	f := newFarm(t, patience)
 	f.start("up", "--config", f.cfg)
 	f.browse("scale", map[string]func(){"slow servers": func() { f.write("slow", "") }})
 }

@@ -161,6 +161,7 @@ func (s *Scaler) size(ctx context.Context) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running = n
+	s.state.Added = trim(s.state.Added, n-s.cfg.Min)
 	return n, nil
 }
 

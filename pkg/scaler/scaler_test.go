@@ -257,6 +257,27 @@ func TestCredit(t *testing.T) {
 	}
 }
 
+// TestServersThatWentByThemselves aren't taken away again.
+func TestServersThatWentByThemselves(t *testing.T) {
+	b := &fakeBackend{size: 1}
+	cfg := testConfig(t)
+	cfg.CoolDown = 0
+	s := New(cfg, b, silent)
+	expect(t, "up", s.Scale(t.Context(), Order{By: 2, Origin: "monitor"}), 3, "")
+	b.size = 2
+	o := s.Scale(t.Context(), Order{By: 1, Origin: "ctl"})
+	expect(t, "up", o, 3, "")
+	if got := fmt.Sprint(o.Servers.Added); got != "map[ctl:1 monitor:1]" {
+		t.Errorf("whose: %s", got)
+	}
+	b.size = 1
+	o = s.Scale(t.Context(), Order{By: -1, Origin: "monitor"})
+	expect(t, "down", o, 1, "scaling.min is 1")
+	if len(o.Servers.Added) != 0 {
+		t.Errorf("whose: %v", o.Servers.Added)
+	}
+}
+
 func TestConfig(t *testing.T) {
 	good := Config{Min: 1, Max: 4, CoolDown: time.Minute, Within: time.Minute}
 	if err := good.Validate(); err != nil {

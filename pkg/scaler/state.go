@@ -75,6 +75,18 @@ func credit(added map[string]int, origin string, by int) map[string]int {
 	return added
 }
 
+// trim forgets servers that have gone by themselves: beyond the least there can't be more of them than most.
+func trim(added map[string]int, most int) map[string]int {
+	sum := 0
+	for _, n := range added {
+		sum += n
+	}
+	if sum <= max(0, most) {
+		return added
+	}
+	return credit(added, "", max(0, most)-sum)
+}
+
 // readState returns an empty state if there is no file. One that is broken is put aside.
 func readState(file string) (state, error) {
 	if file == "" {

@@ -9,7 +9,7 @@ await withBrowser(async (browser) => {
   await ask("slow servers");
   await eventually("calm", async () => (await page.textContent("#condition")) === "Calm");
   await page.click("text=Scale up servers");
-  await says("waiting", /^Scale up servers: waiting: the servers have 20 s at most$/);
+  await says("waiting", /^Scale up servers: waiting: the servers have 40 s at most$/);
   await page.click("text=Enable rate limiting");
   await says("limiting meanwhile", /^Enable rate limiting: success: each source is held to/);
   await says("added", /^Scale up servers: success: 2 servers instead of 1: added weir-8101/);
