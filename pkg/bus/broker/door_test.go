@@ -46,6 +46,9 @@ func TestGuessersAreBanned(t *testing.T) {
 	if err := refused(b.url(), b.as(b.viewer)); err != nil {
 		t.Error("a banned source is let in")
 	}
+	if said := b.log.String(); !strings.Contains(said, "a source is banned") {
+		t.Errorf("nobody is told of the ban: %s", said)
+	}
 }
 
 func TestDeepTopicsAreRefused(t *testing.T) {

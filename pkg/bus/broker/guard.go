@@ -14,21 +14,21 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/weir-sensor/weir/pkg/access"
+	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/door"
 )
 
 // guard is the broker's policy, as a hook. Without members it lets everybody in, since the broker is for loopback.
 type guard struct {
 	mochi.HookBase
-	server  *mochi.Server
-	members *members // nil for everybody
-	door    *door.Door
-	log     *slog.Logger
+	server     *mochi.Server
+	members    *members // nil for everybody
+	door       *door.Door
+	complaints console.Complaints // one line a minute of each, whoever misbehaves
 
-	mu     sync.Mutex
-	pace   map[any]*pace       // by *mochi.Client, or by the name of an identity
-	kept   map[string]struct{} // IDs of the clients whose sessions outlast their connections
-	warned time.Time           // one line a minute, whoever misbehaves
+	mu   sync.Mutex
+	pace map[any]*pace       // by *mochi.Client, or by the name of an identity
+	kept map[string]struct{} // IDs of the clients whose sessions outlast their connections
 
 	refused atomic.Uint64
 }
@@ -37,7 +37,7 @@ type guard struct {
 var strangers = door.Default
 
 func newGuard(server *mochi.Server, who *members, log *slog.Logger) *guard {
-	g := &guard{server: server, members: who, log: log, pace: map[any]*pace{}, kept: map[string]struct{}{}}
+	g := &guard{server: server, members: who, complaints: console.Complaints{Log: log, Every: time.Minute}, pace: map[any]*pace{}, kept: map[string]struct{}{}}
 	g.door = door.New(strangers, g.warn)
 	return g
 }
@@ -206,10 +206,5 @@ func (g *guard) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
 
 func (g *guard) warn(text string, args ...any) {
 	g.refused.Add(1)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if now := time.Now(); now.Sub(g.warned) > time.Minute {
-		g.warned = now
-		g.log.Warn(text, args...)
-	}
+	g.complaints.Warn(time.Now(), text, args...)
 }

@@ -29,7 +29,7 @@ func (g *guard) sweepUntil(ctx context.Context) {
 // sweep takes over what was reloaded, and ends clients that are trusted no longer, with the sessions that they left.
 func (g *guard) sweep() {
 	if err := g.members.refresh(); err != nil {
-		g.warn(err.Error())
+		g.warn("the trust file can't be used", "err", err)
 	}
 	if err := g.members.pair.refresh(); err != nil {
 		g.warn("the broker keeps its old certificate", "err", err)
