@@ -61,6 +61,21 @@ func BenchmarkRest(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkAllAtRest is the same of weir up, with all its components and the page closed.
+func BenchmarkAllAtRest(b *testing.B) {
+	s := newSite(b)
+	p := s.start("up", "--metrics-listen", metricsAddr)
+	time.Sleep(10 * time.Second) // what the start has begun ends
+	const span = 60 * time.Second
+	for b.Loop() {
+		before := cpuTime(b, p.PID())
+		time.Sleep(span)
+		b.ReportMetric(100*(cpuTime(b, p.PID())-before).Seconds()/span.Seconds(), "%core")
+	}
+	b.ReportMetric(float64(residentKB(b, p.PID()))/1024, "MB")
+	b.ReportMetric(0, "ns/op")
+}
+
 // cpuTime is utime and stime of proc(5), in USER_HZ, which is 100 on every Linux.
 func cpuTime(b *testing.B, pid int) time.Duration {
 	b.Helper()
