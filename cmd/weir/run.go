@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -73,15 +74,28 @@ func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 		}
 	}
 	started()
-	if err := footprint.Shrink(); err != nil {
-		log.Debug("memory isn't given back", "err", err)
-	}
 	log.Info("ready")
 	if err := watchdog.Ready(); err != nil {
 		log.Warn("it will take weir for one that isn't ready", "err", err)
 	}
 	group.Go(func() error { dog.Watch(ctx, log); return nil })
+	group.Go(func() error { settle(ctx, log); return nil })
 	return group.Wait()
+}
+
+// settleAfter is when the start is over: everything has been done once.
+const settleAfter = 10 * time.Second
+
+// settle gives back what only the start needed.
+func settle(ctx context.Context, log *slog.Logger) {
+	select {
+	case <-time.After(settleAfter):
+	case <-ctx.Done():
+		return
+	}
+	if err := footprint.Shrink(); err != nil {
+		log.Debug("memory isn't given back", "err", err)
+	}
 }
 
 // setup is what every component needs.

@@ -178,6 +178,7 @@ type bench struct {
 	card     fakeCard
 	bus      *fakeBus
 	log      *strings.Builder // to be read when the sensor has ended
+	sensor   *Sensor
 	stop     func()
 	ended    chan error
 }
@@ -194,6 +195,7 @@ func (b *bench) run() *bench {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.sensor = s
 	ctx, cancel := context.WithCancel(b.t.Context())
 	b.stop, b.ended = cancel, make(chan error, 1)
 	ready := make(chan struct{})
