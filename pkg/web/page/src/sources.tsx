@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { Confirm, type Order } from "./actions";
 import { amount, clock } from "./format";
 import { useStore } from "./store";
+import type { Talker } from "./wire";
 
 const times: [string, number][] = [["10 minutes", 600], ["1 hour", 3600], ["8 hours", 28_800], ["24 hours", 86_400]];
 const shownAtMost = 20;
@@ -13,7 +14,8 @@ const fresh = 15_000; // a source that wasn't seen for so long has no live rate
 export function Sources() {
   const s = useStore();
   const [asking, setAsking] = useState<{ order: Order; what: string }>();
-  const rate = (x: { last: number; syn_per_second: number }) => s.now() - x.last < fresh ? x.syn_per_second : 0;
+  const live = (x: Talker) => s.now() - x.last < fresh;
+  const rate = (x: Talker) => live(x) ? x.syn_per_second : 0;
   const all = [...s.sources.values()].filter((x) => x.limited || x.peak >= worth).sort((a, b) => rate(b) - rate(a) || b.last - a.last).slice(0, shownAtMost);
   const block = (source: string) => setAsking({
     order: {
@@ -40,9 +42,9 @@ export function Sources() {
             {all.map((x) => (
               <tr key={x.source}>
                 <td>{x.source}</td>
-                <td class="n">{s.now() - x.last < fresh ? amount(x.syn_per_second) : "–"}</td>
+                <td class="n">{live(x) ? amount(x.syn_per_second) : "–"}</td>
                 <td class="n">{amount(x.peak)}</td>
-                <td>{x.limited ? "over its limit" : "within its limit"}</td>
+                <td>{!live(x) && "was "}{x.limited ? "over its limit" : "within its limit"}</td>
                 <td>{clock(x.first)}</td>
                 <td>{clock(x.last)}</td>
                 <td class="bar">

@@ -54,6 +54,7 @@ await withBrowser(async (browser) => {
   await page.click("dialog .primary");
   await eventually("blocked", async () => /Block 198\.51\.100\.3: success/.test(await result(page)));
   await ask("blocked");
+  await eventually("what was isn't said as if it were", async () => /198\.51\.100\.3–.*was (over|within) its limit/.test(await page.textContent(".sources")), 40_000);
   await page.click("text=Unblock 198.51.100.3");
   await eventually("unblocked", async () => /Unblock 198\.51\.100\.3: success/.test(await result(page)));
   await ask("unblocked");
