@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -141,6 +142,34 @@ func TestPool(t *testing.T) {
 		p.Count = sh("echo '" + text + "'")
 		if n, err := p.Size(t.Context()); err == nil || !strings.Contains(err.Error(), "want a number of servers alone") {
 			t.Errorf("%q counts as %d: %v", text, n, err)
+		}
+	}
+}
+
+// TestDiesWithWeir runs this test in a process of its own, which is killed.
+func TestDiesWithWeir(t *testing.T) {
+	file := os.Getenv("WEIR_TEST_CHILD")
+	if file != "" {
+		_, err := sh("echo $$ > " + file + ".new; mv " + file + ".new " + file + "; exec sleep 1000").Run(t.Context())
+		t.Error(err)
+		return
+	}
+	file = filepath.Join(t.TempDir(), "child")
+	weir := exec.Command(os.Args[0], "-test.run=^TestDiesWithWeir$")
+	weir.Env = append(os.Environ(), "WEIR_TEST_CHILD="+file)
+	if err := weir.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = weir.Wait() }()
+	for child(t, file) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := weir.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); alive(child(t, file)); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the program lives on")
 		}
 	}
 }
