@@ -60,9 +60,9 @@ install_wanted() (
 	trap 'rm -f "$said" $policy' EXIT
 	trap 'exit 143' INT TERM HUP
 	[ -z "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy; }
-	# shellcheck disable=SC2086 # a list of words
-	(apt-get install -y -qq --no-install-recommends $missing ||
-		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; }) \
+	install="apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300" # young machines update themselves
+	# shellcheck disable=SC2086 # lists of words
+	($install $missing || { apt-get update -qq && $install $missing; }) \
 		>"$said" 2>&1 9>&- || { cat "$said" >&2 && die "apt-get install$missing went wrong, see above"; }
 	case "$missing " in *" mosquitto "*) systemctl disable -q mosquitto >/dev/null 2>&1 || : ;; esac
 	case "$missing " in *" nats-server "*) systemctl disable -q nats-server >/dev/null 2>&1 || : ;; esac
