@@ -203,7 +203,8 @@ static __noinline bool odd_for_us(struct hook_ctx *ctx, const struct weir_cpu *c
 enum answer {
 	ANSWER_NONE,   /* can't be had; nothing was changed */
 	ANSWER_SENT,   /* the frame must be transmitted */
-	ANSWER_NOBODY, /* nobody listens, or could take the ACK; nothing was changed */
+	ANSWER_NOBODY, /* nobody listens; nothing was changed */
+	ANSWER_ODD,    /* no client sends such a SYN, and no cookie answers it; nothing was changed */
 	ANSWER_SPARED, /* nothing speaks for a challenge */
 };
 
@@ -228,7 +229,7 @@ static __always_inline enum answer answer_syn(struct hook_ctx *ctx, struct weir_
 	ip = data + offset;
 	tcp = plain_segment(ip, end, ipv6, &words);
 	if (!tcp || tcp->rst || tcp->fin)
-		return odd_for_us(ctx, cpu, ip, end, ipv6) ? ANSWER_NOBODY : ANSWER_NONE;
+		return odd_for_us(ctx, cpu, ip, end, ipv6) ? ANSWER_ODD : ANSWER_NONE;
 	l = listener_of(ctx, cpu, ip, tcp, end, ipv6);
 	if (!l)
 		return ANSWER_NONE;

@@ -143,4 +143,26 @@ static __always_inline int suspect(struct weir_cpu *cpu, __u64 key)
 	return WEIR_REASON_UNVERIFIED;
 }
 
+/* SYN-ACKs have no total of their own. */
+#define TOTAL_NOBODY WEIR_CLASS_SYN_ACK
+
+/* Tells whether a SYN of an unknown source may go to a port that nobody listens on while others are challenged: all of them together as
+ * fast as what begins a challenge. netfilter may redirect the port, which isn't known here, and its customers can't be challenged.
+ * A global function: the verifier looks at it once.
+ */
+__noinline int may_try_nobody(const struct weir_cpu *cpu)
+{
+	const struct weir_control *ctl;
+	struct weir_total *total;
+	struct weir_rate rate;
+	__u32 zero = 0, which = TOTAL_NOBODY;
+
+	ctl = bpf_map_lookup_elem(&control, &zero);
+	total = bpf_map_lookup_elem(&totals, &which);
+	if (!cpu || !ctl || !total)
+		return true;
+	rate = ctl->unverified;
+	return total_charge(&total->arrival, &rate, cpu->now << WEIR_TICK_SHIFT);
+}
+
 #endif

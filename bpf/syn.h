@@ -90,7 +90,11 @@ static __always_inline struct outcome judge_syn(struct hook_ctx *ctx, struct wei
 		return o;
 	case ANSWER_SPARED:
 		return o;
-	case ANSWER_NOBODY: /* to a port that nobody listens on */
+	case ANSWER_NOBODY:
+		if (reason != WEIR_REASON_UNVERIFIED || may_try_nobody(cpu))
+			break;
+		return hold_back(cpu, WEIR_CLASS_SYN, reason);
+	case ANSWER_ODD:
 		if (reason == WEIR_REASON_UNVERIFIED)
 			return hold_back(cpu, WEIR_CLASS_SYN, reason);
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
@@ -55,6 +56,23 @@ func TestRedirectedConnectionsLiveDuringTheChallenge(t *testing.T) {
 	roundTrip(t, b.dial(b.Bank.Addr6(80)))
 	if n := b.forged(); n != 0 {
 		t.Errorf("%d ACKs were dropped", n)
+	}
+}
+
+// A port that netfilter redirects has no listener, so its new customers can't be challenged: a spoofed flood of other ports must not cost
+// them their connections.
+func TestRedirectedPortsTakeCustomersDuringTheChallenge(t *testing.T) {
+	te.Tool(t, "nft")
+	b := newChallenged(t)
+	b.echo()
+	b.Bank.Run(t, "nft", fmt.Sprintf("table inet nat { chain in { type nat hook prerouting priority 0; tcp dport 80 redirect to :%d; }; }", bankPort))
+	b.enable(DefaultLimit)
+	b.policy(auto)
+	te.Flood(t, b.Attacker, b.Bank, te.FloodOptions{Target: b.Bank.Addr(bankPort), Sources: te.RandomSources, Rate: 10_000})
+	b.awaitChallenge(true, 5*time.Second)
+	r := te.Connects(t, b.Customer, te.ConnectOptions{Target: b.Bank.Addr(80), N: 50}) // whom nobody knows at first
+	if r.OK != 50 || r.Quantile(1) > 900*time.Millisecond {
+		t.Error(r)
 	}
 }
 
