@@ -29,9 +29,10 @@ global
   stats socket %[1]s/admin.sock level admin
 defaults
   mode http
-  timeout connect 1s
-  timeout client 10s
-  timeout server 10s
+  timeout connect 5s
+  timeout check 5s
+  timeout client 30s
+  timeout server 30s
 frontend front
   bind :80
   default_backend bank
@@ -149,7 +150,7 @@ func TestScalingLosesNoRequest(t *testing.T) {
 	f := newFarm(t, patience)
 	f.start("up", "--config", f.cfg)
 	f.o = te.Observe(t, f.Bank, brokerAddr)
-	wrk := f.Customer.Start(t, "wrk", "-t1", "-c20", "-d300s", "http://"+f.Bank.Addr(80).String()+"/")
+	wrk := f.Customer.Start(t, "wrk", "-t1", "-c20", "-d300s", "--timeout", "30s", "http://"+f.Bank.Addr(80).String()+"/")
 	f.served(8100)
 	f.expect("up", f.scale(`{"command": "scale_up_servers", "id": "1", "count": 2}`), wire.Success,
 		"3 servers instead of 1: added weir-8101 (port 8101), weir-8102", "8100 8101 8102")

@@ -96,7 +96,8 @@ global
   stats socket %[1]s/s level admin
 defaults
   mode http
-  timeout connect 1s
+  timeout connect 5s
+  timeout check 5s
   timeout client 30s
   timeout server 30s
 frontend bank
