@@ -23,19 +23,43 @@ const (
 
 // TendFallback lets XDP answer SYNs by the kernel's own cookies as long as it meets listeners under challenge that take no
 // others: MPTCP's, or before Linux 6.9 any. It changes net.ipv4.tcp_syncookies and tcp_timestamps of the calling thread's network namespace to 2 for
-// that, and puts them back afterwards; what somebody else sets meanwhile stays. Call it a few times a second. It wraps
+// that, and puts them back afterwards; what somebody else sets meanwhile stays. Call it a few times a second, from one goroutine: while
+// there is nothing to do it only reads a map, and looks for a datapath that was made anew once a second. It wraps
 // ErrNoFallback where the settings can't be had: SYNs to those listeners are left to the kernel then.
 func (s *Switch) TendFallback() error {
+	if s.idle() {
+		return nil
+	}
 	var refused error
 	err := s.open(bpfMapFallback, func(m *ebpf.Map) error {
 		raw, err := readFallback(m)
 		if err != nil {
 			return err
 		}
-		refused, err = tend(m, raw, monotonicNow())
+		if refused, err = tend(m, raw, monotonicNow()); err != nil {
+			return err
+		}
+		s.until = time.Now().Add(watchFor)
+		s.watched, err = m.Clone()
 		return err
 	})
 	return errors.Join(err, refused)
+}
+
+const watchFor = time.Second
+
+// idle tells whether nothing is wanted, and nothing has to be put back. A map that was watched for long is given up.
+func (s *Switch) idle() bool {
+	if s.watched == nil {
+		return false
+	}
+	raw, err := readFallback(s.watched)
+	if err == nil && time.Now().Before(s.until) && raw.UntilNs|raw.EndedNs|uint64(raw.Refused) == 0 && !raw.changed() && !raw.wanted(monotonicNow()) {
+		return true
+	}
+	_ = s.watched.Close() // it was only read
+	s.watched = nil
+	return false
 }
 
 // EndFallback puts the settings back at once. SYNs to those listeners are left to the kernel until somebody tends the fallback.

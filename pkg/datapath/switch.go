@@ -16,6 +16,9 @@ const MaxLease = 24 * time.Hour
 // under it.
 type Switch struct {
 	bpffs, iface string
+
+	watched *ebpf.Map // the fallback's, between the calls of TendFallback
+	until   time.Time // when it is opened anew
 }
 
 // NewSwitch returns the switch of an interface in the network namespace of the calling thread. Nothing is opened yet.
