@@ -4,11 +4,18 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-sensor/weir/pkg/datapath/flood"
+	"github.com/weir-sensor/weir/pkg/doctor"
+	"github.com/weir-sensor/weir/pkg/policer"
 	"github.com/weir-sensor/weir/pkg/tc"
 	te "github.com/weir-sensor/weir/pkg/testenv"
 	"github.com/weir-sensor/weir/pkg/wire"
@@ -92,6 +99,57 @@ func TestTiersEndToEnd(t *testing.T) {
 	}
 }
 
+// Beside somebody else's XDP program weir takes tc's, and leaves the other where it is.
+func TestFallbackBesideAnotherProgram(t *testing.T) {
+	s := newSite(t)
+	var other *flood.Sink
+	s.Bank.Do(t, func() {
+		var err error
+		other, err = flood.NewSink(s.Bank.Interface, true)
+		must(t, err)
+	})
+	shows := func() string { return s.Bank.Run(t, "ip", "-d", "link", "show", "dev", s.Bank.Interface) }
+	before := shows()
+	if !strings.Contains(before, "prog/xdp") {
+		t.Fatalf("no XDP program: %s", before)
+	}
+	if found, status := s.examine(); status != 0 || found["tier"].Level != doctor.Warning || !strings.Contains(found["tier"].Is, "another XDP program does") {
+		t.Errorf("status %d: %+v", status, found["tier"])
+	}
+	s.start("up")
+	o := te.Observe(t, s.Bank, brokerAddr)
+	o.Await(t, patience, "presence", is("status/sensor", `"online"`, `"tier":"tc-bpf"`))
+	f := te.Flood(t, s.Attacker, s.Bank, te.FloodOptions{Target: s.Bank.Addr(80), Rate: 2000})
+	o.Await(t, patience, "drops", is("metrics/network", `"tier":"tc-bpf"`, `"enforce"`, `"drops":{"`))
+	f.Stop()
+	s.mustWeir("unload")
+	if now := shows(); now != before {
+		t.Errorf("%s\nbefore:\n%s", now, before)
+	}
+	s.Bank.Do(t, func() { must(t, other.Close()) })
+}
+
+// Where the kernel takes no BPF program tc counts, or if it can't either the host's metrics are told.
+func TestFallbackWithoutBPF(t *testing.T) {
+	s := newSite(t)
+	want := "tier=" + tierPolice
+	if policer.Probe().Police != nil {
+		want = "tier=" + tierNone
+	}
+	s.Bank.Faults(t, func(c te.Call) bool { return c.Number == unix.SYS_BPF }, func() {
+		p := s.Bank.Start(t, binary, s.args("sensor")...)
+		te.Eventually(t, patience, want, func() bool { return strings.Contains(p.Output(), want) && strings.Contains(p.Output(), "msg=ready") })
+		if !strings.Contains(p.Output(), "no BPF program can be attached") {
+			t.Errorf("it doesn't say why: %s", p.Output())
+		}
+		p.Stop()
+	})
+	s.weir("unload")
+	if left := s.filters(); len(left) > 0 {
+		t.Errorf("%+v", left)
+	}
+}
+
 // Without anything that counts packets, the rest is told all the same.
 func TestTierNone(t *testing.T) {
 	s := newSite(t)
@@ -136,6 +194,56 @@ func TestPoliceEndsWhenWeirIsKilled(t *testing.T) {
 	if d := time.Since(start); d < 4*time.Second {
 		t.Errorf("it ended after %v", d)
 	}
+}
+
+// Who kills the guard as well leaves a limit that the doctor finds and the next start ends; one that is asked to end ends it first.
+func TestPoliceWithoutAGuard(t *testing.T) {
+	s := newSite(t)
+	s.needPolice()
+	s.start("broker")
+	o := te.Observe(t, s.Bank, brokerAddr)
+	limited := func(ttl string) *te.Process {
+		t.Helper()
+		c := s.start("controller", "--broker", "tcp://"+brokerAddr, "--limiter", "tc")
+		s.order(o, `{"command": "enable_rate_limiting", "ttl_seconds": `+ttl+`}`, `"enable_rate_limiting"`, `"success"`)
+		if guards := s.guards(); len(s.filters()) == 0 || len(guards) != 1 {
+			t.Fatalf("filters: %v, guards: %v", s.filters(), guards)
+		}
+		return c
+	}
+	c := limited("3")
+	must(t, syscall.Kill(s.guards()[0], syscall.SIGKILL))
+	c.Kill()
+	time.Sleep(3 * time.Second) // the lease
+	found, status := s.examine()
+	if f := found["lease"]; status != 1 || f.Level != doctor.Bad || !strings.Contains(f.Mend, "weir unload") || len(s.filters()) == 0 {
+		t.Errorf("status %d: %+v, %v", status, f, s.filters())
+	}
+	c = s.start("controller", "--broker", "tcp://"+brokerAddr, "--limiter", "tc")
+	te.Eventually(t, patience, "end of tc's limit by the next start", func() bool { return len(s.filters()) == 0 })
+	c.Stop()
+
+	limited("600").Kill()
+	must(t, syscall.Kill(s.guards()[0], syscall.SIGTERM))
+	te.Eventually(t, patience, "end of tc's limit by its guard", func() bool { return len(s.filters()) == 0 })
+}
+
+// guards are the processes in the bank that end tc's limit.
+func (s *site) guards() (pids []int) {
+	s.t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	must(s.t, err)
+	here := ""
+	s.Bank.Do(s.t, func() { here, err = os.Readlink("/proc/thread-self/ns/net") })
+	must(s.t, err)
+	for _, file := range all {
+		line, _ := os.ReadFile(file) // it may be gone
+		ns, _ := os.Readlink(filepath.Join(filepath.Dir(file), "ns/net"))
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil && ns == here && strings.Contains(string(line), "\x00lease-guard\x00") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // The other actuator takes over under a flood: what comes is counted on, and hardly more comes through.

@@ -25,6 +25,9 @@ type hook interface {
 
 // openHook opens the one of a place's pins. It returns os.ErrNotExist if there is none.
 func openHook(dir string) (hook, error) {
+	if _, err := os.Stat(dir); err != nil { // which kernels without BPF tell as well
+		return nil, err
+	}
 	l, err := link.LoadPinnedLink(filepath.Join(dir, pinLink), nil)
 	if err == nil {
 		return xdpHook{l}, nil

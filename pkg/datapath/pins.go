@@ -157,6 +157,9 @@ func ensureBPFFS(path string) error {
 	if err == nil {
 		err = unix.Mount("bpf", path, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700")
 	}
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) && path == DefaultBPFFS { // which a kernel that has it makes
+		return noProgram{fmt.Errorf("%s: %w: the kernel has no BPF file system", path, err)}
+	}
 	if err != nil {
 		return fmt.Errorf("%s is no BPF file system and can't be mounted (%w): run `mount -t bpf bpf %s` as root", path, err, path)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -72,6 +73,9 @@ func openReader(p place) (_ *Reader, err error) {
 			err = explainOpen(p.iface, errors.Join(err, r.Close()))
 		}
 	}()
+	if _, err := os.Stat(p.dir()); err != nil { // which kernels without BPF tell as well
+		return nil, err
+	}
 	// The kernel neither maps the memory of maps nor opens links read-only. The pins are root's alone anyway.
 	for _, m := range []struct {
 		to   **ebpf.Map

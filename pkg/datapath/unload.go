@@ -65,6 +65,9 @@ func unload(root string, wanted func(key string) bool) (found bool, err error) {
 // discard removes pins. It detaches first: a link may be held open by others, and the kernel ends one that isn't only some
 // time after its pin is gone.
 func discard(dir string) error {
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	h, err := openHook(dir)
 	if err == nil {
 		err = errors.Join(h.detach(), h.Close())
