@@ -139,10 +139,10 @@ func splitBroken(b []byte, members map[string]json.RawMessage) error {
 	if _, err := d.Token(); err != nil {
 		return errBroken
 	}
-	if len(bytes.TrimSpace(b[d.InputOffset():])) > 0 {
+	if len(bytes.Trim(b[d.InputOffset():], whiteSpace)) > 0 {
 		return errors.New("text after the JSON object")
 	}
-	return nil
+	return errBroken // whatever the decoder makes of it
 }
 
 var errBroken = errors.New("broken JSON")

@@ -110,7 +110,7 @@ func TestMetricsRefused(t *testing.T) {
 		bad    []string
 	}{
 		{as(DecodeCPU), []string{``, `7`, `[]`, `{}`, `{"cpu_usage": null}`, `{"cpu_usage": "7"}`, `{"cpu_usage": -1}`, `{"cpu_usage": 101}`,
-			`{"cpu_usage": 1e999}`, `{"cpu_usage": NaN}`, `{"cpu_usage": 7, "cpu_usage": 8}`, `{"cpu_usage": 7} {}`, "{\"cpu_usage\": 7, \"x\": \"\xff\"}"}},
+			`{"cpu_usage": 1e999}`, `{"cpu_usage": NaN}`, `{"cpu_usage": 7, "cpu_usage": 8}`, `{"cpu_usage": 7} {}`, "{\"cpu_usage\": 7}\v", "{\"cpu_usage\": 7}\u00a0", "{\"cpu_usage\": 7, \"x\": \"\xff\"}"}},
 		{as(DecodeRAM), []string{`{"cpu_usage": 7}`, `{"ram_usage": 100.5}`}},
 		{as(DecodeNetwork), []string{`{"active_tcp_connections": 1}`, `{"active_tcp_connections": -1, "syn_packet_count": 1}`,
 			`{"active_tcp_connections": 1, "syn_packet_count": -1}`, `{"active_tcp_connections": 1, "syn_packet_count": 1.5}`,
