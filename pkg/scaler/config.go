@@ -47,9 +47,9 @@ func (c Config) decide(now, changed time.Time, running, by int) (to int, err err
 		return 0, fmt.Errorf("only %s: scaling.min is %d", servers(running), c.Min)
 	case by < 0 && to < c.Min:
 		return 0, fmt.Errorf("%d fewer than %s is too few: scaling.min is %d", -by, servers(running), c.Min)
-	case !changed.IsZero() && wait > 0:
-		// A clock that was set back must not lock scaling for longer.
-		return 0, fmt.Errorf("the last change was a moment ago: wait %v (scaling.cool-down)", min(wait, c.CoolDown).Round(time.Second))
+	case !changed.IsZero() && wait > 0 && !changed.After(now):
+		// A clock that was set back, by which the change is yet to come, must not lock scaling until then.
+		return 0, fmt.Errorf("the last change was a moment ago: wait %v (scaling.cool-down)", wait.Round(time.Second))
 	}
 	return to, nil
 }

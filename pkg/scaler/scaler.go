@@ -151,18 +151,32 @@ func (s *Scaler) undo(ctx context.Context, p *pending, cause error) Outcome {
 	return s.outcome(&p.Order, p.From, "", fmt.Errorf("%w; undone: %s as before", cause, servers(p.From)))
 }
 
+// size is for whoever has taken the turn.
 func (s *Scaler) size(ctx context.Context) (int, error) {
+	n, err := s.count(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counted(n)
+	return n, nil
+}
+
+func (s *Scaler) count(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, countWait)
 	defer cancel()
 	n, err := s.backend.Size(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("the servers can't be counted: %w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	return n, nil
+}
+
+// counted notes a number. The lock is held.
+func (s *Scaler) counted(n int) {
 	s.running = n
 	s.state.Added = trim(s.state.Added, n-s.cfg.Min)
-	return n, nil
 }
 
 func (s *Scaler) take(now time.Time, o *Order) error {

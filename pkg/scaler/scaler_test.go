@@ -21,14 +21,17 @@ type fakeBackend struct {
 	half  bool // something is half done
 	takes time.Duration
 	fail  map[int]error // by the number of servers that was asked for
-	count error
+	slow  time.Duration // its first count
 	asked []int
 }
 
 func (b *fakeBackend) Size(context.Context) (int, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.size, b.count
+	size, slow := b.size, b.slow
+	b.slow = 0
+	b.mu.Unlock()
+	time.Sleep(slow)
+	return size, nil
 }
 
 func (b *fakeBackend) Resize(ctx context.Context, to int) (string, error) {
@@ -142,6 +145,25 @@ func TestUndoneLater(t *testing.T) {
 			t.Errorf("%+v, half done: %v", o, b.half)
 		}
 		expect(t, "again", s.Scale(t.Context(), Order{By: 1}), 3, "")
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// TestCommandDuringTheFirstCount, which must not be followed by an older number.
+func TestCommandDuringTheFirstCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(testConfig(t), &fakeBackend{size: 1, slow: time.Second}, silent)
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.Tend(ctx, func(o Outcome) { t.Errorf("told: %+v", o) })
+		synctest.Wait()
+		expect(t, "up", s.Scale(t.Context(), Order{By: 2, Origin: "monitor"}), 3, "")
+		time.Sleep(time.Minute)
+		o := s.Scale(t.Context(), Order{By: -1, Origin: "ctl"})
+		expect(t, "down", o, 2, "")
+		if got := fmt.Sprint(o.Servers.Added); got != "map[monitor:1]" {
+			t.Errorf("whose: %s", got)
+		}
 		cancel()
 		synctest.Wait()
 	})
@@ -297,6 +319,16 @@ func TestConfig(t *testing.T) {
 		c.change(&bad)
 		if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
+
+func TestClockSetBack(t *testing.T) {
+	c := Config{Min: 1, Max: 4, CoolDown: time.Minute, Within: time.Minute}
+	now := time.Unix(1_800_000_000, 0)
+	for ago, ok := range map[time.Duration]bool{59 * time.Second: false, time.Minute: true, -time.Second: true, -24 * time.Hour: true} {
+		if _, err := c.decide(now, now.Add(-ago), 2, 1); (err == nil) != ok {
+			t.Errorf("changed %v ago: %v", ago, err)
 		}
 	}
 }

@@ -37,14 +37,29 @@ func (s *Scaler) Tend(ctx context.Context, tell func(Outcome)) {
 func (s *Scaler) resume(ctx context.Context) (Outcome, bool) {
 	p := s.pending()
 	if p == nil {
-		running, err := s.size(ctx)
-		return s.outcome(nil, running, servers(running)+" found", err), ctx.Err() == nil
+		return s.look(ctx)
 	}
 	if s.take(time.Now(), &p.Order) != nil {
 		return Outcome{}, false
 	}
 	defer s.release()
 	return s.settle(ctx, p, errInterrupted), ctx.Err() == nil
+}
+
+// look counts without keeping a command waiting. If there was one meanwhile its status tells what is true, and the number may not.
+func (s *Scaler) look(ctx context.Context) (Outcome, bool) {
+	changed := s.changed()
+	running, err := s.count(ctx)
+	s.mu.Lock()
+	if s.busy != nil || s.state.Pending != nil || !s.state.Changed.Equal(changed) {
+		s.mu.Unlock()
+		return Outcome{}, false
+	}
+	if err == nil {
+		s.counted(running)
+	}
+	s.mu.Unlock()
+	return s.outcome(nil, running, servers(running)+" found", err), ctx.Err() == nil
 }
 
 // retry tells when nothing is left to undo.
