@@ -35,16 +35,21 @@ func (p Pool) look(ctx context.Context) (active, odd []int, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	active, odd = p.sort(states)
+	return active, odd, nil
+}
+
+func (p Pool) sort(states map[int]string) (active, odd []int) {
 	for n := p.First; n <= p.Last; n++ {
 		switch states[n] {
-		case "active":
+		case "active", "reloading", "refreshing": // it serves meanwhile
 			active = append(active, n)
 		case "inactive", "":
 		default:
 			odd = append(odd, n)
 		}
 	}
-	return active, odd, nil
+	return active, odd
 }
 
 // Resize stops what is half started or failed, and of the active ones first those that aren't well.

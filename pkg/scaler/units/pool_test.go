@@ -3,6 +3,7 @@ package units
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,5 +109,15 @@ func TestInstances(t *testing.T) {
 	t.Setenv(address, "unix:path=/nowhere")
 	if _, err := p.Size(t.Context()); err == nil || !strings.Contains(err.Error(), "no systemd on D-Bus") {
 		t.Errorf("no systemd: %v", err)
+	}
+}
+
+// TestReloadingServes: it isn't stopped for that.
+func TestReloadingServes(t *testing.T) {
+	active, odd := Pool{First: 1, Last: 8}.sort(map[int]string{
+		1: "active", 2: "reloading", 3: "inactive", 4: "activating", 5: "failed", 6: "deactivating", 7: "refreshing",
+	})
+	if got := fmt.Sprint(active, odd); got != "[1 2 7] [4 5 6]" {
+		t.Error(got)
 	}
 }
