@@ -3,10 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Scaling is where servers come from when a command asks for more.
@@ -158,8 +160,11 @@ func checkHealth(text string) error {
 	return nil
 }
 
+// unitTemplate is a name that systemd takes: systemd.unit(5).
+var unitTemplate = regexp.MustCompile(`^[A-Za-z0-9:_.\\-]+@\.service$`)
+
 func checkUnit(text string) error {
-	if text != "" && (!strings.HasSuffix(text, "@.service") || strings.ContainsAny(text, " /*?[")) {
+	if text != "" && !unitTemplate.MatchString(text) {
 		return errors.New("give a template of services, like bank-backend@.service")
 	}
 	return nil
@@ -183,15 +188,18 @@ func checkEnv(text string) error {
 
 // checkName refuses what HAProxy's command line would take for more than one word.
 func checkName(text string) error {
-	if strings.ContainsAny(text, " \t;\\/#'\"$") {
+	if strings.ContainsAny(text, " ;\\/#'\"$") || hasControl(text) {
 		return errors.New("leave out spaces, quotes and signs such as ; and /")
 	}
 	return nil
 }
 
 func checkOptions(text string) error {
-	if strings.ContainsAny(text, ";\\") {
-		return errors.New("leave out ; and \\")
+	if strings.ContainsAny(text, ";\\") || hasControl(text) {
+		return errors.New("leave out ; and \\, and write one line")
 	}
 	return nil
 }
+
+// hasControl finds what would end a command, too.
+func hasControl(text string) bool { return strings.ContainsFunc(text, unicode.IsControl) }
