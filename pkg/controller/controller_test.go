@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/bus/bustest"
 	"github.com/weir-sensor/weir/pkg/datapath"
@@ -25,6 +26,7 @@ type stage struct {
 	bus     *bustest.Fake
 	limiter *fakeLimiter
 	cfg     Config
+	audit   *audit.Log // nil for none
 }
 
 func run(t *testing.T, b *bustest.Fake, l *fakeLimiter, scene func(*stage)) (printed string) {
@@ -41,6 +43,7 @@ func runStage(s *stage, scene func()) (printed string) {
 		if err != nil {
 			return nil, err
 		}
+		c.Audit(s.audit)
 		return c.Run, nil
 	}, scene)
 	return out.String()

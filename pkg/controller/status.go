@@ -43,6 +43,14 @@ func (c *Controller) report(now time.Time, s wire.Status) {
 	c.reports.put(bus.Publication{Topic: topic, Payload: payload, Retain: !wire.IsListCommand(s.Command), Delivery: bus.Confirmed})
 }
 
+// pass notes a command that is the monitor's to carry out and to answer.
+func (c *Controller) pass(now time.Time, cmd wire.Command) {
+	c.audit.Note(now, audit.Event{
+		Kind: "command", Command: cmd.Command, ID: cmd.ID, Origin: cmd.Origin, SignedBy: cmd.SignedBy, Server: c.cfg.Root.String(),
+		Detail: "the monitor answers it",
+	})
+}
+
 // kindOf is for the audit log.
 func kindOf(s wire.Status) string {
 	switch {
