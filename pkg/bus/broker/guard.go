@@ -204,6 +204,7 @@ func (g *guard) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
 	}
 }
 
+// warn is for whom or what is refused, each time.
 func (g *guard) warn(text string, args ...any) {
 	g.refused.Add(1)
 	g.complaints.Warn(time.Now(), text, args...)

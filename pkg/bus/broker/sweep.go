@@ -29,10 +29,10 @@ func (g *guard) sweepUntil(ctx context.Context) {
 // sweep takes over what was reloaded, and ends clients that are trusted no longer, with the sessions that they left.
 func (g *guard) sweep() {
 	if err := g.members.refresh(); err != nil {
-		g.warn("the trust file can't be used", "err", err)
+		g.complaints.Warn(time.Now(), "the trust file can't be used", "err", err)
 	}
 	if err := g.members.pair.refresh(); err != nil {
-		g.warn("the broker keeps its old certificate", "err", err)
+		g.complaints.Warn(time.Now(), "the broker keeps its old certificate", "err", err)
 	}
 	for _, cl := range g.server.Clients.GetAll() {
 		if cl.Net.Inline {

@@ -361,6 +361,19 @@ func TestReload(t *testing.T) {
 	te.Eventually(t, 3*time.Second, "end of everybody", func() bool { return !stays.IsConnectionOpen() })
 }
 
+// TestUnreadableIsNobodyRefused: the number of refusals tells of those who come.
+func TestUnreadableIsNobodyRefused(t *testing.T) {
+	b := newBank(t)
+	if err := os.Rename(b.guard.members.pair.certificate, b.guard.members.pair.certificate+".away"); err != nil {
+		t.Fatal(err)
+	}
+	te.Eventually(t, 3*time.Second, "complaint", func() bool { return strings.Contains(b.log.String(), "keeps its old certificate") })
+	if n := b.Stats().Refused; n != 0 {
+		t.Errorf("%d refusals", n)
+	}
+	b.client(t, b.viewer) // by the old certificate
+}
+
 func TestTrustRefused(t *testing.T) {
 	ca := te.NewAuthority(t)
 	certificate, key := ca.Server(t)
