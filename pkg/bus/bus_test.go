@@ -123,8 +123,12 @@ func TestAwayAndBack(t *testing.T) {
 		}
 	}
 	state := collect(t, a, "y/#")
+	te.Eventually(t, patience, "reason", func() bool { return strings.Contains(a.notConnected(nil).Error(), "connection refused") })
 	startBroker(t, addr)
 	<-ups
+	if err := a.notConnected(context.Canceled).Error(); strings.Contains(err, "refused") {
+		t.Error("an old reason:", err)
+	}
 	for i := range 3 {
 		if m := next(t, got); string(m.Payload) != fmt.Sprint(i) {
 			t.Errorf("message %d is %q", i, m.Payload)

@@ -66,6 +66,7 @@ func (c *Client) connectOnce(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	c.mu.Lock()
+	c.why = nil
 	close(c.up)
 	c.mu.Unlock()
 	return l, nil
