@@ -98,7 +98,8 @@ func (p *Pool) Size(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	var s scale
-	return s.Spec.Replicas, a.do(ctx, "GET", p.path(a)+"/scale", nil, &s)
+	err = a.do(ctx, "GET", p.path(a)+"/scale", nil, &s)
+	return s.Spec.Replicas, err
 }
 
 func (p *Pool) path(a *api) string {

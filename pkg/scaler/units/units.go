@@ -3,7 +3,6 @@ package units
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -84,7 +83,7 @@ func (t Template) states(ctx context.Context, first, last int) (map[int]string, 
 func with(ctx context.Context, do func(*dbus.Conn) error) error {
 	c, err := dbus.NewWithContext(ctx)
 	if err != nil {
-		return errors.Join(fmt.Errorf("no systemd on D-Bus: is this host booted with it, and may weir's user manage units? %w", err))
+		return fmt.Errorf("no systemd on D-Bus: is this host booted with it, and may weir's user manage units? %w", err)
 	}
 	defer c.Close()
 	return do(c)
