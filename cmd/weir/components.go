@@ -222,7 +222,7 @@ func monitorPart(s setup, cmd *cobra.Command) (part, error) {
 			return err
 		}
 		defer client.Close()
-		m, err := monitor.New(cfg, client, cmd.OutOrStdout(), log)
+		m, err := monitor.New(cfg, client, received(cmd.OutOrStdout(), log), log)
 		if err != nil {
 			return err
 		}
@@ -284,7 +284,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		}
 		defer client.Close()
 		cfg.Transport, cfg.Warning, cfg.Describe = s.transport(), s.ending("controller"), limiter.all[0].describe
-		c, err := controller.New(cfg, client, limiter, cmd.OutOrStdout(), log)
+		c, err := controller.New(cfg, client, limiter, received(cmd.OutOrStdout(), log), log)
 		if err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
+		os.Setenv("WEIR_CONFIG", "")                    // this machine's settings are none of the tests'
 		if binary = os.Getenv("BINARY"); binary != "" { // where there is no compiler: see scripts/vm
 			return m.Run()
 		}

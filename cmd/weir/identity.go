@@ -55,10 +55,10 @@ func (s setup) identity(component string) (*identity, error) {
 	}
 	id.now.Store(k)
 	log := s.log.With("component", component)
-	complain(log, k)
+	remind(log, k)
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
-	go id.reload(again, time.NewTicker(complainEvery).C, log)
+	go id.reload(again, time.NewTicker(remindEvery).C, log)
 	if s.who.all == nil {
 		s.who.all = map[string]*identity{}
 	}
@@ -108,11 +108,11 @@ func endsSoon(id trust.Identity, now time.Time) string {
 	return ""
 }
 
-// complainEvery is how often the log of a component that runs for months is told that its identity ends.
-const complainEvery = 24 * time.Hour
+// remindEvery is how often the log of a component that runs for months is told that its identity ends.
+const remindEvery = 24 * time.Hour
 
-// complain tells early enough that an identity ends.
-func complain(log *slog.Logger, k *keys.Identity) {
+// remind tells early enough that an identity ends.
+func remind(log *slog.Logger, k *keys.Identity) {
 	if text := endsSoon(k.Identity, time.Now()); text != "" {
 		log.Warn("the identity needs a successor", "why", text)
 	}
@@ -123,7 +123,7 @@ func (id *identity) reload(again <-chan os.Signal, daily <-chan time.Time, log *
 	for {
 		select {
 		case <-daily:
-			complain(log, id.now.Load())
+			remind(log, id.now.Load())
 			continue
 		case <-again:
 		}
@@ -134,7 +134,7 @@ func (id *identity) reload(again <-chan os.Signal, daily <-chan time.Time, log *
 		}
 		old := id.now.Swap(k)
 		log.Info("identity read again", "name", k.Name, "until", k.NotAfter)
-		complain(log, k)
+		remind(log, k)
 		if old.Name == k.Name {
 			continue
 		}

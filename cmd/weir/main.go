@@ -27,7 +27,7 @@ func run() int {
 	defer stop()
 	cmd := newRoot()
 	if err := cmd.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "weir:", oneLine(err))
+		complain(os.Stderr, oneLine(err))
 		var verbose *datapath.VerboseError
 		if on, _ := cmd.PersistentFlags().GetBool("verbose"); on && errors.As(err, &verbose) {
 			fmt.Fprintln(os.Stderr, verbose.Log())

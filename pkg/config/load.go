@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/knadh/koanf/providers/confmap"
@@ -13,21 +15,33 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// FileEnv names the YAML file where no --config does. No file is read by default.
+// FileEnv names the YAML file where no --config does; empty, it says that none is to be read.
 const FileEnv = envPrefix + "CONFIG"
+
+// DefaultFile is read where nobody names another, if it's there and may be read.
+const DefaultFile = "/etc/weir/weir.yaml"
+
+// stateEnv is systemd's, for a service with a StateDirectory= of its own: what a component keeps is there by default.
+const (
+	stateEnv     = "STATE_DIRECTORY"
+	defaultState = "/var/lib/weir"
+)
 
 // delimiter doesn't occur in keys: koanf is to keep them whole, so that a section can't shadow what is in it.
 const delimiter = "/"
 
-// Load merges the defaults, a YAML file ("" for the one that FileEnv names, or none), the environment as os.Environ
+// Load merges the defaults, a YAML file ("" for the one that FileEnv names, or else DefaultFile), the environment as os.Environ
 // gives it, and the flags that were set. An error is one line that names the layer, the key and the mend.
 func Load(fs *pflag.FlagSet, file string, environ []string) (*Config, error) {
 	l := loader{k: koanf.New(delimiter), given: map[string]string{}}
 	if file == "" {
-		file = fileOf(environ)
+		file = l.fileOf(environ)
 	}
 	for _, layer := range []func() error{
-		l.defaults,
+		func() error {
+			state, _ := lookup(environ, stateEnv)
+			return l.defaults(state)
+		},
 		func() error { return l.file(file) },
 		func() error { return l.environment(environ) },
 		func() error { return l.flags(fs) },
@@ -58,17 +72,41 @@ type loader struct {
 	warnings []string
 }
 
-func fileOf(environ []string) string {
-	for _, pair := range environ {
-		if name, value, _ := strings.Cut(pair, "="); name == FileEnv {
-			return value
-		}
+// fileOf is the file to read where no flag names one.
+func (l *loader) fileOf(environ []string) string {
+	if value, given := lookup(environ, FileEnv); given {
+		return value
 	}
-	return ""
+	f, err := os.Open(defaultFile)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			l.warnings = append(l.warnings, fmt.Sprintf("the settings in %s don't count here: %s", defaultFile, explainFile(defaultFile, err)))
+		}
+		return ""
+	}
+	_ = f.Close() // only read
+	return defaultFile
 }
 
-func (l *loader) defaults() error {
+// defaultFile is another one in tests.
+var defaultFile = DefaultFile
+
+func lookup(environ []string, name string) (value string, given bool) {
+	for _, pair := range environ {
+		if n, value, _ := strings.Cut(pair, "="); n == name {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+func (l *loader) defaults(state string) error {
 	values, c := map[string]any{}, Default()
+	if state, _, _ = strings.Cut(state, ":"); state != "" {
+		for _, path := range []*string{&c.Broker.State, &c.Audit.Dir, &c.Web.History} {
+			*path = state + strings.TrimPrefix(*path, defaultState)
+		}
+	}
 	for i := range Settings {
 		s := &Settings[i]
 		value, err := s.parse(format(s.field(c)))

@@ -33,6 +33,7 @@ const (
 
 	// Of the tracepoint; absent where the kernel has none.
 	pinEstablishedLink = "established-link"
+	pinEstablished     = "established"
 
 	// Of the tc program that notes what leaves; absent before Linux 6.6.
 	pinNoteLink = "note-link"

@@ -21,7 +21,8 @@ func (p place) watch(objs *bpfObjects) error {
 		return errNoTracepoint
 	}
 	pin := filepath.Join(p.dir(), pinEstablishedLink)
-	if same, err := watchedBy(pin, objs.WeirEstablished); err != nil || same {
+	kept := filepath.Join(p.dir(), pinEstablished)
+	if same, err := watchedBy(pin, kept, objs.WeirEstablished); err != nil || same {
 		return err
 	}
 	next := pin + "-next"
@@ -37,10 +38,13 @@ func (p place) watch(objs *bpfObjects) error {
 	}
 	// The pin gets its name last: one that is there tells the next start that all was done.
 	if err = countOpen(objs); err == nil {
-		err = os.Rename(next, pin)
+		if err = os.RemoveAll(kept); err == nil {
+			err = objs.WeirEstablished.Pin(kept)
+		}
+		err = errors.Join(err, os.Rename(next, pin))
 	}
 	if err != nil {
-		err = errors.Join(err, os.Remove(next))
+		err = errors.Join(err, os.RemoveAll(next))
 	}
 	return errors.Join(err, l.Close())
 }
@@ -60,8 +64,9 @@ func countOpen(objs *bpfObjects) (err error) {
 	return errors.Join(err, walk.Close())
 }
 
-// watchedBy tells whether the pinned link runs a program of the same instructions.
-func watchedBy(pin string, prog *ebpf.Program) (same bool, err error) {
+// watchedBy tells whether the pinned link runs a program of the same instructions. To open that program by the link takes
+// CAP_SYS_ADMIN, so it's pinned as well; where the two don't belong together, as after a crash, it isn't the same.
+func watchedBy(pin, kept string, prog *ebpf.Program) (same bool, err error) {
 	l, err := link.LoadPinnedLink(pin, nil)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
@@ -74,9 +79,12 @@ func watchedBy(pin string, prog *ebpf.Program) (same bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("query the tracepoint's link: %w", err)
 	}
-	running, err := ebpf.NewProgramFromID(info.Program)
+	running, err := ebpf.LoadPinnedProgram(kept, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
-		return false, fmt.Errorf("query the tracepoint's program: %w", err)
+		return false, fmt.Errorf("open the tracepoint's program: %w", err)
 	}
 	defer func() { err = errors.Join(err, running.Close()) }()
 	was, err := running.Info()
@@ -87,5 +95,6 @@ func watchedBy(pin string, prog *ebpf.Program) (same bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("query the new program: %w", err)
 	}
-	return was.Tag == is.Tag, nil
+	id, known := was.ID()
+	return known && id == info.Program && was.Tag == is.Tag, nil
 }
