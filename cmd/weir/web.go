@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-sensor/weir/pkg/audit"
+	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/history"
 	"github.com/weir-sensor/weir/pkg/web"
 	"github.com/weir-sensor/weir/pkg/web/signin"
@@ -151,6 +152,7 @@ func upWebPart(s setup, cmd *cobra.Command) (part, error) {
 	}
 	log := s.log.With("component", "web")
 	run := p.run
+	fold := console.Fold{Every: 10 * time.Minute}
 	p.free = true
 	p.run = func(ctx context.Context, alive func()) error {
 		for {
@@ -158,7 +160,9 @@ func upWebPart(s setup, cmd *cobra.Command) (part, error) {
 			if ctx.Err() != nil {
 				return nil
 			}
-			log.Error("no page: everything else goes on, and it is tried again", "err", err)
+			if more, ok := fold.Say(time.Now()); ok {
+				log.Error("no page: everything else goes on, and it is tried again", "err", err, "more", more)
+			}
 			alive()
 			select {
 			case <-time.After(webRetry):

@@ -25,28 +25,29 @@ func (p place) watch(objs *bpfObjects) error {
 	if same, err := watchedBy(pin, kept, objs.WeirEstablished); err != nil || same {
 		return err
 	}
-	next := pin + "-next"
-	if err := os.RemoveAll(next); err != nil {
+	next, nextKept := pin+"-next", kept+"-next"
+	clear := func() error { return errors.Join(os.RemoveAll(next), os.RemoveAll(nextKept)) }
+	if err := clear(); err != nil {
 		return fmt.Errorf("clear what an interrupted upgrade left: %w", err)
 	}
 	l, err := link.AttachTracing(link.TracingOptions{Program: objs.WeirEstablished})
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoTracepoint, err)
 	}
-	if err := l.Pin(next); err != nil {
-		return errors.Join(fmt.Errorf("pin the tracepoint's link: %w", err), l.Close())
-	}
-	// The pin gets its name last: one that is there tells the next start that all was done.
-	if err = countOpen(objs); err == nil {
-		if err = os.RemoveAll(kept); err == nil {
-			err = objs.WeirEstablished.Pin(kept)
-		}
-		err = errors.Join(err, os.Rename(next, pin))
+	if err = errors.Join(l.Pin(next), objs.WeirEstablished.Pin(nextKept)); err != nil {
+		err = fmt.Errorf("pin the tracepoint's link: %w", err)
+	} else if err = countOpen(objs); err == nil {
+		// The link's pin gets its name last: one that is there tells the next start that all was done. Where the program's is another
+		// one's, that start does all this again.
+		err = os.Rename(next, pin)
 	}
 	if err != nil {
-		err = errors.Join(err, os.RemoveAll(next))
+		return errors.Join(err, clear(), l.Close())
 	}
-	return errors.Join(err, l.Close())
+	if os.Rename(nextKept, kept) != nil {
+		_ = os.RemoveAll(nextKept)
+	}
+	return l.Close()
 }
 
 // countOpen counts the connections that are open already, of the calling thread's network namespace.

@@ -3,6 +3,8 @@ package packaging
 
 import (
 	"bytes"
+	"debug/buildinfo"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,6 +118,58 @@ func TestReproducible(t *testing.T) {
 		}
 		if !bytes.Equal(a, b) { // the binary is in it
 			t.Errorf("two builds of the .%s differ", kind)
+		}
+	}
+}
+
+// TestBOM compares what the package says is in it with what the linker noted in the binary.
+func TestBOM(t *testing.T) {
+	testenv.Tool(t, "dpkg-deb")
+	root := t.TempDir()
+	command(t, nil, "dpkg-deb", "-x", only(t, packages(t, "1.0.0")+"/*.deb"), root)
+	var sbom struct {
+		BOMFormat, SpecVersion string
+		Metadata               struct {
+			Component struct{ Version string }
+		}
+		Components []struct {
+			Purl     string
+			Licenses []any
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(root, "usr/share/doc/weir/sbom.cdx.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &sbom); err != nil {
+		t.Fatal(err)
+	}
+	if sbom.BOMFormat != "CycloneDX" || sbom.SpecVersion != "1.6" || sbom.Metadata.Component.Version != "1.0.0" {
+		t.Errorf("an SBOM of %s %s for weir %s", sbom.BOMFormat, sbom.SpecVersion, sbom.Metadata.Component.Version)
+	}
+	listed := map[string]bool{}
+	for _, c := range sbom.Components {
+		listed[c.Purl] = true
+		if len(c.Licenses) == 0 {
+			t.Errorf("%s has no licence", c.Purl)
+		}
+	}
+	info, err := buildinfo.ReadFile(filepath.Join(root, "usr/bin/weir"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range info.Deps {
+		if !listed["pkg:golang/"+m.Path+"@"+m.Version] {
+			t.Errorf("%s %s is not in the SBOM", m.Path, m.Version)
+		}
+	}
+	texts, err := os.ReadFile(filepath.Join(root, "usr/share/doc/weir/licences.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"  preact ", "  uplot ", "  std ", "Permission is hereby granted", "Eclipse Public License"} {
+		if !bytes.Contains(texts, []byte(want)) {
+			t.Errorf("licences.txt lacks %q", want)
 		}
 	}
 }

@@ -14,10 +14,8 @@ import (
 	"github.com/weir-sensor/weir/pkg/testenv"
 )
 
-var (
-	all  = []string{"weir.service", "weir-sensor.service", "weir-controller.service", "weir-monitor.service", "weir-web.service", "weir-broker.service"}
-	each = []string{"weir-broker.service", "weir-sensor.service", "weir-controller.service", "weir-monitor.service", "weir-web.service"}
-)
+// each component as a service of its own.
+var each = []string{"weir-broker.service", "weir-sensor.service", "weir-controller.service", "weir-monitor.service", "weir-web.service"}
 
 // patience is long: another test may have both processors.
 const patience = time.Minute
