@@ -126,9 +126,15 @@ func report(w io.Writer, status wire.Status) error {
 	if status.Detail != "" {
 		line += ": " + status.Detail
 	}
+	line = shown(line)
 	if status.Status != wire.Success {
 		return errors.New(line)
 	}
 	_, err := fmt.Fprintln(w, line)
 	return err
+}
+
+// shown makes one line of what somebody else says, that a terminal can't take for commands.
+func shown(text string) string {
+	return wire.Describe([]byte(strings.ReplaceAll(text, "\n", "; ")))
 }

@@ -18,7 +18,7 @@ func send(cmd *cobra.Command, c wire.Command, timeout time.Duration, asked bool)
 	if err != nil {
 		return err
 	}
-	waits := func(detail string) { fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", c.Command, detail) }
+	waits := func(detail string) { fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", c.Command, shown(detail)) }
 	status, err := s.order(cmd.Context(), c, waiting{timeout, !asked}, waits)
 	if err != nil {
 		return err
