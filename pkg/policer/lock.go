@@ -44,7 +44,7 @@ func (p *Policer) lock(ctx context.Context, file string, wait time.Duration) (_ 
 		return nil, fmt.Errorf("make %s: %w: run as root", p.opts.Run, err)
 	}
 	name := filepath.Join(p.opts.Run, file)
-	lock, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -71,14 +71,18 @@ func (p *Policer) lock(ctx context.Context, file string, wait time.Duration) (_ 
 	}
 }
 
-// giveToOwner lets the user of a service, whose directory it is, open what root has made in it.
+// giveToOwner lets the user of a service, whose directory it is, open what root has made in it. That user could have put something of
+// root's there by another name: links aren't followed, and what has two names is refused.
 func (p *Policer) giveToOwner(file *os.File) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(p.opts.Run, &st); err != nil {
+	var dir, st unix.Stat_t
+	if err := errors.Join(unix.Stat(p.opts.Run, &dir), unix.Fstat(int(file.Fd()), &st)); err != nil {
 		return err
 	}
-	return file.Chown(int(st.Uid), int(st.Gid))
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 1 {
+		return fmt.Errorf("%s isn't a lock of weir's: remove it", file.Name())
+	}
+	return file.Chown(int(dir.Uid), int(dir.Gid))
 }

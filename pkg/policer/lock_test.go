@@ -44,3 +44,27 @@ func TestSole(t *testing.T) {
 		}
 	}
 }
+
+// A service's user can't have root hand over other files by the names of locks.
+func TestLockIsNoLink(t *testing.T) {
+	te.Root(t)
+	const nobody = 65534
+	for kind, link := range map[string]func(old, new string) error{"symbolic": os.Symlink, "hard": os.Link} {
+		dir := t.TempDir()
+		run, secret := filepath.Join(dir, "run"), filepath.Join(dir, "secret")
+		must(t, os.Mkdir(run, 0o700))
+		must(t, os.WriteFile(secret, nil, 0o600))
+		must(t, link(secret, filepath.Join(run, lockFile)))
+		must(t, os.Chown(run, nobody, nobody))
+		p, err := New(Options{Interface: "lo", Total: datapath.DefaultLimit, Run: run})
+		must(t, err)
+		if err := p.locked(func() error { return nil }); err == nil {
+			t.Errorf("%s link: it is locked", kind)
+		}
+		var st unix.Stat_t
+		must(t, unix.Stat(secret, &st))
+		if st.Uid != 0 {
+			t.Errorf("%s link: root's file belongs to user %d", kind, st.Uid)
+		}
+	}
+}
