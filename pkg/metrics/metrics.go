@@ -6,6 +6,7 @@ package metrics
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"sync"
 	"time"
@@ -86,27 +87,52 @@ func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is for Collector. It takes no longer than patience.
+// Collect is for Collector. It takes no longer than patience: what a source that hangs knows is left out.
 func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	e.mu.Lock()
-	sources := make(map[string]source, len(e.sources))
-	for name, s := range e.sources {
-		sources[name] = s
-	}
+	sources := maps.Clone(e.sources)
 	e.mu.Unlock()
-	emit := func(f *family, value float64, labels ...string) {
-		m, err := prometheus.NewConstMetric(f.desc, f.kind, value, labels...)
-		if err != nil {
-			m = prometheus.NewInvalidMetric(f.desc, err)
+	ch <- buildInfo.metric(1, e.version, runtime.Version())
+	answers := make(chan answer, len(sources))
+	for name, s := range sources { // side by side, so that one that hangs takes no time from others
+		go func() {
+			a := answer{name: name}
+			a.err = s(ctx, func(f *family, value float64, labels ...string) {
+				a.metrics = append(a.metrics, f.metric(value, labels...))
+			})
+			answers <- a
+		}()
+	}
+	for len(sources) > 0 && ctx.Err() == nil {
+		select {
+		case a := <-answers:
+			delete(sources, a.name)
+			for _, m := range append(a.metrics, sourceUp.metric(flag(a.err == nil), a.name)) {
+				ch <- m
+			}
+		case <-ctx.Done():
 		}
-		ch <- m
 	}
-	emit(buildInfo, 1, e.version, runtime.Version())
-	for name, s := range sources {
-		emit(sourceUp, flag(s(ctx, emit) == nil), name)
+	for name := range sources {
+		ch <- sourceUp.metric(0, name)
 	}
+}
+
+// answer is all that a source has sent.
+type answer struct {
+	name    string
+	metrics []prometheus.Metric
+	err     error
+}
+
+func (f *family) metric(value float64, labels ...string) prometheus.Metric {
+	m, err := prometheus.NewConstMetric(f.desc, f.kind, value, labels...)
+	if err != nil {
+		return prometheus.NewInvalidMetric(f.desc, err)
+	}
+	return m
 }
 
 // registry has weir's own, the process's and Go's.

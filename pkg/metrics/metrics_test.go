@@ -129,6 +129,21 @@ func TestSourceThatFails(t *testing.T) {
 	}
 }
 
+func TestSourceThatHangs(t *testing.T) {
+	e := full()
+	end := make(chan struct{})
+	defer close(end)
+	e.Monitor(func() monitor.Stats { <-end; return monitor.Stats{} })
+	if _, text := get(t, e, Config{}, "/metrics"); !strings.Contains(text, `weir_source_up{source="monitor"} 0`) || strings.Contains(text, `_up{source="controller"} 0`) {
+		t.Error("it isn't told which source hangs")
+	}
+	e.Ready("broker", func(context.Context) error { <-end; return nil })
+	e.Ready("sensor", func(ctx context.Context) error { return ctx.Err() })
+	if status, text := get(t, e, Config{}, "/readyz"); status != http.StatusServiceUnavailable || text != "broker: not ready: it doesn't answer\nsensor: ready\n" {
+		t.Error(status, text)
+	}
+}
+
 func TestReady(t *testing.T) {
 	e := New("")
 	e.Expect("sensor")

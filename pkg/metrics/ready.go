@@ -10,8 +10,10 @@ import (
 	"strings"
 )
 
-// errStarting is said of a component that hasn't begun.
-var errStarting = errors.New("it is starting")
+var (
+	errStarting = errors.New("it is starting") // said of a component that hasn't begun
+	errHangs    = errors.New("it doesn't answer")
+)
 
 // Expect says that there will be a component: it isn't ready before Ready was called for it.
 func (e *Exporter) Expect(component string) {
@@ -35,10 +37,27 @@ func (e *Exporter) serveReady(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	checks := maps.Clone(e.ready)
 	e.mu.Unlock()
+	type result struct {
+		name string
+		err  error
+	}
+	results := make(chan result, len(checks))
+	found := map[string]error{}
+	for name, check := range checks { // side by side, as in Collect
+		found[name] = errHangs
+		go func() { results <- result{name, check(ctx)} }()
+	}
+	for range checks {
+		select {
+		case r := <-results:
+			found[r.name] = r.err
+		case <-ctx.Done():
+		}
+	}
 	var text strings.Builder
 	status := http.StatusOK
-	for _, name := range slices.Sorted(maps.Keys(checks)) {
-		if err := checks[name](ctx); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		if err := found[name]; err != nil {
 			status = http.StatusServiceUnavailable
 			fmt.Fprintf(&text, "%s: not ready: %v\n", name, strings.ReplaceAll(err.Error(), "\n", "; "))
 		} else {

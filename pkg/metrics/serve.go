@@ -49,11 +49,13 @@ func loopback(address string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
+var retryEvery = 10 * time.Second // tests have less time
+
 const (
-	retryEvery   = 10 * time.Second
 	shutdownWait = time.Second
-	maxScrapes   = 4  // at a time
-	maxWaiting   = 64 // connections; the oldest makes room
+	maxScrapes   = 4                // at a time
+	maxWaiting   = 64               // connections; the oldest makes room
+	takeWithin   = 10 * time.Second // an answer: who doesn't must not keep scrapes from others
 )
 
 // Run serves until ctx ends. Nothing depends on it: an address that can't be listened on is logged and tried again.
@@ -92,15 +94,16 @@ func serve(ctx context.Context, what, address string, cfg Config, h http.Handler
 	if err != nil {
 		return err
 	}
+	defer func() { _ = l.Close() }() // a certificate that can't be read leaves it open
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	context.AfterFunc(ctx, func() {
+	defer context.AfterFunc(ctx, func() {
 		late, end := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait)
 		defer end()
 		_ = s.Shutdown(late)
-	})
+	})()
 	log.Info(what+" are served", "address", l.Addr().String(), "tls", cfg.TLSCert != "")
 	l = door.New(door.Limits{Waiting: maxWaiting}, func(string, ...any) {}).Guard(l)
 	if cfg.TLSCert != "" {
@@ -124,10 +127,18 @@ func (e *Exporter) handler(cfg Config, log *slog.Logger) (http.Handler, error) {
 	scrape := promhttp.HandlerFor(r, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
 	})
-	mux.Handle("GET /metrics", allowed(cfg.Token, scrape))
+	mux.Handle("GET /metrics", allowed(cfg.Token, hurried(scrape)))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", e.serveReady)
 	return mux, nil
+}
+
+// hurried gives up an answer that isn't taken.
+func hurried(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(takeWithin)) // tests' recorders have none
+		next.ServeHTTP(w, r)
+	})
 }
 
 func allowed(token string, next http.Handler) http.Handler {
