@@ -97,9 +97,7 @@ func (s *syslog) send(ctx context.Context, n Notice) error {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = c.SetDeadline(deadline)
-	}
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })() // a full socket mustn't hold up the end
 	if framed {
 		text = fmt.Sprintf("%d %s", len(text), text)
 	}
@@ -142,7 +140,7 @@ func (s *syslog) awaitEnd(c net.Conn) error {
 	if err := half.CloseWrite(); err != nil {
 		return plain(err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(goodbye))
+	defer time.AfterFunc(goodbye, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) }).Stop() // sets no later one than that of the attempt
 	_, err := c.Read(make([]byte, 1))
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/url"
@@ -128,4 +129,31 @@ func FuzzSyslog(f *testing.F) {
 			t.Errorf("%q became %v", out, *m.StructuredData)
 		}
 	})
+}
+
+// A socket that nobody reads from holds up an attempt, not its end.
+func TestSyslogThatIsFull(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	s := newSyslog(&url.URL{Scheme: "unix", Path: path})
+	for { // until the socket is full
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := s.send(ctx, sample())
+		cancel()
+		if err != nil {
+			break
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	start := time.Now()
+	time.AfterFunc(50*time.Millisecond, cancel)
+	limited, end := context.WithTimeout(ctx, attemptWait)
+	defer end()
+	if err := s.send(limited, sample()); err == nil || time.Since(start) > attemptWait/2 {
+		t.Errorf("after %v: %v", time.Since(start), err)
+	}
 }
