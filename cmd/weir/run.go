@@ -27,8 +27,11 @@ type part struct {
 	free bool                                          // to hang: the rest is worth more without it than started again
 }
 
-// runAll runs parts until ctx ends or one of them fails. Each starts when the one before it is ready; when all are, systemd
-// and the log are told, and from then on systemd as long as all of them move.
+// freeWait is how long a start waits for a part that may hang. Tests have less time.
+var freeWait = 20 * time.Second
+
+// runAll runs parts until ctx ends or one of them fails. Each starts when the one before it is ready; when all are, or have had their
+// time, systemd and the log are told, and from then on systemd as long as all of them move.
 func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 	group, ctx := errgroup.WithContext(ctx)
 	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -66,8 +69,14 @@ func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 			others.Add(1)
 		}
 		group.Go(run)
+		var enough <-chan time.Time // never
+		if p.free {
+			enough = time.After(freeWait)
+		}
 		select {
 		case <-isReady:
+		case <-enough:
+			log.Warn("it isn't ready yet: everything else goes on", "component", p.name)
 		case <-ctx.Done():
 			started()
 			return group.Wait()
