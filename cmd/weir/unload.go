@@ -26,17 +26,12 @@ Nothing is counted or dropped any more. A sensor that still runs ends and says s
 			if all, _ := cmd.Flags().GetBool("all"); all {
 				found, err := datapath.UnloadAll(cfg.BPFFS)
 				ifaces, netErr := net.Interfaces()
-				if err = errors.Join(err, netErr); err != nil {
-					return err
-				}
-				for _, i := range ifaces { // tc's of this network namespace alone
+				errs := []error{err, netErr} // what can't be unloaded keeps nothing else
+				for _, i := range ifaces {   // tc's of this network namespace alone
 					also, err := unpolice(cfg, i.Name)
-					if err != nil {
-						return err
-					}
-					found = found || also
+					found, errs = found || also, append(errs, err)
 				}
-				return reportUnload(cmd, found, err, "every interface")
+				return reportUnload(cmd, found, errors.Join(errs...), "every interface")
 			}
 			names, err := interfacesOf(cfg)
 			if err != nil {
