@@ -63,7 +63,7 @@ type source struct {
 	lastSeen time.Time
 }
 
-// New returns a door that says by warn whom it turns away.
+// New returns a door that says by warn whom it turns away, each time.
 func New(l Limits, warn func(string, ...any)) *Door {
 	if l.Source == nil {
 		l.Source = sourceOf
@@ -99,7 +99,8 @@ func (d *Door) enter(now time.Time, from netip.Prefix) bool {
 	s := d.sources[from]
 	if s == nil {
 		if len(d.sources) >= maxSources && !d.prune(now) {
-			return false // all of them are in
+			d.warn("connections are refused: too many sources have some")
+			return false
 		}
 		s = &source{pace: rate.NewLimiter(d.limits.Rate, d.limits.Burst)}
 		d.sources[from] = s
@@ -107,6 +108,7 @@ func (d *Door) enter(now time.Time, from netip.Prefix) bool {
 	s.lastSeen = now
 	switch {
 	case now.Before(s.until):
+		d.warn("connections of banned sources are refused", "source", from)
 		return false
 	case s.open >= d.limits.PerSource:
 		d.warn("connections are refused: a source has too many", "source", from)

@@ -3,6 +3,7 @@ package door
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -87,6 +88,35 @@ func TestFlappersAreBanned(t *testing.T) {
 	}
 	if now = now.Add(time.Second); !d.enter(now, flapper) {
 		t.Error("his ban doesn't end")
+	}
+}
+
+// TestEachIsSaid: whoever counts what is said knows how many were turned away. A ban is said beside that.
+func TestEachIsSaid(t *testing.T) {
+	said, bans, refused := 0, 0, 0
+	d := New(Default, func(text string, _ ...any) {
+		said++
+		if strings.Contains(text, "is banned") {
+			bans++
+		}
+	})
+	now := time.Unix(1_700_000_000, 0)
+	enter := func(i int) {
+		if !d.enter(now, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)) {
+			refused++
+		}
+	}
+	for range Default.Burst + Default.Flaps + 100 {
+		enter(0)
+	}
+	if bans != 1 || refused != Default.Flaps+100 || said-bans != refused {
+		t.Errorf("banned: %d refused, %d said, %d bans", refused, said, bans)
+	}
+	for i := range maxSources + 10 {
+		enter(i + 1)
+	}
+	if refused < Default.Flaps+110 || said-bans != refused {
+		t.Errorf("full: %d refused, %d said, %d bans", refused, said, bans)
 	}
 }
 
