@@ -83,6 +83,8 @@ func (p *Pool) Resize(ctx context.Context, to int) (string, error) {
 	var back, gone []server
 	for _, s := range all {
 		switch {
+		case p.own(s) && !s.maint() && s.port == 0: // its process would be taken for a forgotten one's
+			return "", fmt.Errorf("haproxy doesn't tell the port of %s: give weir's socket `level admin` in HAProxy's configuration", p.full(s))
 		case !p.own(s) || s.there():
 		case s.draining() && need > len(back) && p.health.Ask(ctx, s.port) == nil:
 			back = append(back, s)

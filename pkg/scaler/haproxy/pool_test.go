@@ -425,3 +425,30 @@ func TestSocketOfLowerLevel(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSocketWithoutPorts: a socket for users hides where servers are. None of them is taken for one that HAProxy has forgotten.
+func TestSocketWithoutPorts(t *testing.T) {
+	r := start(t, 1)
+	r.haproxy.Kill()
+	text, err := os.ReadFile(r.config)
+	if err == nil {
+		text := strings.NewReplacer("level admin", "level user", " disabled", "").Replace(string(text))
+		err = os.WriteFile(r.config, []byte(text), 0o600)
+	}
+	if err == nil {
+		err = r.Start(t.Context(), r.First)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.haproxy = te.Local().Start(t, "haproxy", "-db", "-f", r.config)
+	te.Eventually(t, 15*time.Second, "haproxy", func() bool { n, err := r.Size(t.Context()); return err == nil && n == 2 })
+	for _, to := range []int{1, 2} {
+		if _, err := r.resize(to, 5*time.Second); err == nil || !strings.Contains(err.Error(), "level admin") {
+			t.Errorf("to %d: %v", to, err)
+		}
+	}
+	if n := r.count(); n != 2 {
+		t.Errorf("%d servers run", n)
+	}
+}
