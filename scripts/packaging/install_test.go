@@ -53,7 +53,8 @@ func (s server) active(units ...string) {
 	s.says(strings.TrimSpace(strings.Repeat("active\n", len(units))), "systemctl is-active "+strings.Join(units, " "))
 }
 
-// TestInstall is what becomes of a server: installation, hardening, a component that hangs, an upgrade during a flood, removal.
+// TestInstall is what becomes of a server: installation, hardening, a component that hangs, an upgrade during a flood, removal, also
+// after a return.
 func TestInstall(t *testing.T) {
 	net := testenv.Bank(t)
 	first, second := packages(t, "1.0.0"), packages(t, "1.0.1")
@@ -73,6 +74,10 @@ func TestInstall(t *testing.T) {
 	t.Run("components", s.components)
 	t.Run("settings", s.settings)
 
+	s.sh("apt-get remove -y weir")
+	s.sh("DEBIAN_FRONTEND=noninteractive apt-get install -y /packages/1.0.1/*.deb") // which dpkg calls an upgrade, too
+	s.active("weir.service")
+	s.sh("echo 'nonsense: [' >>/etc/weir/weir.yaml") // holds nothing in force
 	s.sh("apt-get remove -y weir")
 	s.says("", "ip link show dev eth0 | grep -o xdp; find /sys/fs/bpf -mindepth 1 -name 'weir*'; pgrep -x weir; command -v weir; systemctl list-units --plain --no-legend 'weir*' | grep running")
 	s.says("/etc/weir/weir.yaml", "ls /etc/weir/weir.yaml") // until purge
