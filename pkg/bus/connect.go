@@ -5,11 +5,13 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/weir-sensor/weir/pkg/console"
 )
 
 // keepConnected dials, waits for the end, and dials again until ctx ends.
 func (c *Client) keepConnected(ctx context.Context) {
-	var o outage
+	o := outage{losses: console.Fold{Every: foldFor}}
 	for {
 		l, err := c.connectOnce(ctx)
 		if ctx.Err() != nil {
@@ -33,8 +35,7 @@ func (c *Client) keepConnected(ctx context.Context) {
 			if time.Since(l.born) > settled {
 				o.failures = 0
 			}
-			c.log.Warn("connection to the broker lost: connecting again", "err", err)
-			o.since, o.known = time.Now(), true
+			o.lost(c.log, err)
 		} else {
 			c.counts.failures.Add(1)
 			o.failed(c.log, err)
@@ -86,41 +87,63 @@ func (c *Client) leave(l *link) {
 	l.leave()
 }
 
-// outage folds the attempts of one outage into a line at its start and one at its end.
+// outage folds the attempts of one outage into a line at its start and one at its end, and says nothing of a short one soon after
+// another: a link that flaps is one complaint.
 type outage struct {
 	failures int
 	attempts int
 	since    time.Time
-	known    bool   // it has been logged
+	known    bool   // when it began
+	said     bool   // it has been logged
 	reason   string // the last that was logged
 	lines    int
+
+	losses console.Fold
 }
 
 // maxReasons bounds the lines of an outage whose reason changes.
 const maxReasons = 4
 
+func (o *outage) lost(log *slog.Logger, err error) {
+	o.since, o.known = time.Now(), true
+	const text = "connection to the broker lost: connecting again"
+	folded, ok := o.losses.Say(o.since)
+	o.said = ok
+	switch {
+	case !ok:
+		log.Debug(text, "err", err)
+	case folded > 0:
+		log.Warn(text, "err", err, "more", folded)
+	default:
+		log.Warn(text, "err", err)
+	}
+}
+
 func (o *outage) failed(log *slog.Logger, err error) {
 	o.attempts++
 	if !o.known {
-		o.since = time.Now()
+		o.since, o.known, o.said = time.Now(), true, true
 	}
 	reason := explain(err)
-	if o.known && (reason == o.reason || o.lines >= maxReasons) {
+	brief := !o.said && time.Since(o.since) < foldFor
+	if brief || reason == o.reason || o.lines >= maxReasons {
 		log.Debug("connect to broker", "err", err)
 		return
 	}
-	o.known, o.reason, o.lines = true, reason, o.lines+1
+	o.said, o.reason, o.lines = true, reason, o.lines+1
 	log.Warn("the broker can't be reached: trying on", "err", err, "hint", reason)
 }
 
 func (o *outage) over(log *slog.Logger) {
-	if o.known {
-		log.Info("connected to the broker again", "away", time.Since(o.since).Round(time.Millisecond),
-			"failed_attempts", o.attempts)
-	} else {
+	switch away := slog.Duration("away", time.Since(o.since).Round(time.Millisecond)); {
+	case !o.known:
 		log.Info("connected to the broker")
+	case !o.said:
+		log.Debug("connected to the broker again", away, "failed_attempts", o.attempts)
+	default:
+		log.Info("connected to the broker again", away, "failed_attempts", o.attempts)
 	}
-	*o = outage{failures: o.failures}
+	*o = outage{failures: o.failures, losses: o.losses}
 }
 
 // folds log a recurring event at most once in a while, with its count.

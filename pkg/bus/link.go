@@ -212,7 +212,7 @@ func (c *Client) restore(l *link, subs []*subscription) error {
 		case l.isLost():
 			return fmt.Errorf("subscribe to %s: %w", s.filter, l.err)
 		default:
-			c.log.Error("subscription failed: does this user have the right to read it?", "filter", s.filter, "err", err)
+			s.complaints.Error(time.Now(), "subscription failed: does this user have the right to read it?", "filter", s.filter, "err", err)
 		}
 	}
 	return nil

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/weir-sensor/weir/pkg/console"
 )
 
 // Publish sends a message as its Delivery says. Errors are ErrAway, ErrClosed, the context's, or a publication that no
@@ -87,6 +89,7 @@ const poisonTries = 4
 func (c *Client) sendOutbox(ctx context.Context) {
 	var tried *Publication
 	var tries int
+	dropped := console.Complaints{Log: c.log, Every: foldFor}
 	for ctx.Err() == nil {
 		p := c.out.first()
 		l, up := c.current()
@@ -113,7 +116,7 @@ func (c *Client) sendOutbox(ctx context.Context) {
 		}
 		if err != nil && tries == poisonTries {
 			c.counts.lostOut.Add(1)
-			c.log.Error("message dropped: the broker ends the connection whenever it is sent. Is it allowed?",
+			dropped.Error(time.Now(), "message dropped: the broker ends the connection whenever it is sent. Is it allowed?",
 				"topic", p.Topic, "err", err)
 		}
 	}

@@ -9,10 +9,13 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/weir-sensor/weir/pkg/console"
 )
 
 const (
 	renewRetry = 10 * time.Second
+	renewEvery = 10 * time.Minute // of its log
 	// drain is for what is on its way over the old connection, in either direction.
 	drain = 500 * time.Millisecond
 )
@@ -32,6 +35,7 @@ func (c *Client) Renew() {
 // hold returns when a connection is lost or ctx ends: the connection, or the last of those that were put in its place.
 func (c *Client) hold(ctx context.Context, l *link) (*link, error) {
 	var again <-chan time.Time
+	refused := console.Complaints{Log: c.log, Every: renewEvery}
 	for {
 		select {
 		case <-l.lost:
@@ -48,7 +52,7 @@ func (c *Client) hold(ctx context.Context, l *link) (*link, error) {
 		}
 		next, err := c.succeed(ctx, l)
 		if err != nil {
-			c.log.Warn("the broker doesn't take the new credentials yet: the old connection goes on", "err", err, "hint", explain(err))
+			refused.Warn(time.Now(), "the broker doesn't take the new credentials yet: the old connection goes on", "err", err, "hint", explain(err))
 			again = time.After(renewRetry)
 			continue
 		}

@@ -8,11 +8,14 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/weir-sensor/weir/pkg/console"
 )
 
 type subscription struct {
-	filter  string
-	handler func(Message)
+	filter     string
+	handler    func(Message)
+	complaints console.Complaints
 }
 
 // Subscribe hands the messages under filter to h. It is remembered and restored on every reconnect, so a broker that is
@@ -22,7 +25,7 @@ func (c *Client) Subscribe(filter string, h func(Message)) error {
 	if err := validateFilter(filter); err != nil {
 		return err
 	}
-	s := &subscription{filter, h}
+	s := &subscription{filter: filter, handler: h, complaints: console.Complaints{Log: c.log, Every: foldFor}}
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()

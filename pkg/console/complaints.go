@@ -1,12 +1,13 @@
 package console
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
 )
 
-// Complaints logs warnings that repeat, each at most once per Every, with the number left out as "more". Each message
+// Complaints logs warnings and errors that repeat, each at most once per Every, with the number left out as "more". Each message
 // text is a complaint of its own: keep what varies in the arguments. Safe for concurrent use.
 type Complaints struct {
 	Log   *slog.Logger
@@ -18,6 +19,15 @@ type Complaints struct {
 
 // Warn logs msg with its arguments, unless it did so less than Every before now.
 func (c *Complaints) Warn(now time.Time, msg string, args ...any) {
+	c.say(now, slog.LevelWarn, msg, args)
+}
+
+// Error is Warn for errors.
+func (c *Complaints) Error(now time.Time, msg string, args ...any) {
+	c.say(now, slog.LevelError, msg, args)
+}
+
+func (c *Complaints) say(now time.Time, level slog.Level, msg string, args []any) {
 	c.mu.Lock()
 	f := c.folds[msg]
 	if f == nil {
@@ -35,5 +45,5 @@ func (c *Complaints) Warn(now time.Time, msg string, args ...any) {
 	if folded > 0 {
 		args = append(args, "more", folded)
 	}
-	c.Log.Warn(msg, args...)
+	c.Log.Log(context.Background(), level, msg, args...)
 }

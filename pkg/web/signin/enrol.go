@@ -53,7 +53,7 @@ func (g *Gate) enrol(w http.ResponseWriter, r *http.Request, s *session) {
 	g.attempts.forgive(name, source)
 	creation, e, err := g.passkeys.enrol(u)
 	if err != nil {
-		g.log.Warn("no passkey can be made", "user", name, "err", err)
+		g.complaints.Warn(time.Now(), "no passkey can be made", "user", name, "err", err)
 		refuse(w, http.StatusInternalServerError, "no passkey can be made here: see the log of weir web")
 		return
 	}
@@ -81,7 +81,7 @@ func (g *Gate) addPasskey(w http.ResponseWriter, r *http.Request, s *session) {
 	}
 	p, err := g.passkeys.finish(now, u, *e, strings.TrimSpace(c.Name), c.Passkey)
 	if err != nil {
-		g.log.Warn("a passkey is refused", "user", u.Name, "err", err)
+		g.complaints.Warn(now, "a passkey is refused", "user", u.Name, "err", err)
 		refuse(w, http.StatusBadRequest, "the passkey is refused: %v", err)
 		return
 	}
@@ -128,7 +128,7 @@ func (g *Gate) keep(w http.ResponseWriter, name, what string, p Passkey, change 
 		err = g.Replace(users)
 	}
 	if err != nil {
-		g.log.Warn("no "+what, "user", name, "err", err)
+		g.complaints.Warn(time.Now(), "no "+what, "user", name, "err", err)
 		refuse(w, http.StatusInternalServerError, "nothing was changed: %v", err)
 		return
 	}

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -277,6 +279,26 @@ func TestEnrolmentRefused(t *testing.T) {
 	if after, err := ReadUsers(path); err != nil || len(after[0].Passkeys) != len(before[0].Passkeys) {
 		t.Errorf("%+v, %v", after, err)
 	}
+}
+
+// Who tries passkeys that are refused, one after the other, doesn't fill the log.
+func TestRefusedPasskeysAreFolded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, alice, _ := passkeyGate(t)
+		var log bytes.Buffer
+		g.complaints.Log = slog.New(slog.NewTextHandler(&log, nil))
+		begun := time.Now()
+		for range 20 {
+			alice.ask("POST", "/api/session/enrolment", `{"password": "`+password+`"}`, TokenHeader, alice.token())
+			if code, said := alice.ask("POST", "/api/session/passkeys", `{"name": "x", "passkey": {}}`, TokenHeader, alice.token()); code != http.StatusBadRequest {
+				t.Fatalf("%d %s", code, said)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if got, most := strings.Count(log.String(), "a passkey is refused"), int(time.Since(begun)/warnEvery)+1; got == 0 || got > most {
+			t.Errorf("%d lines, at most %d should be:\n%s", got, most, &log)
+		}
+	})
 }
 
 // Who has passkeys alone needs one, and keeps one where a second factor is required.
