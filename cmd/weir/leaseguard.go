@@ -81,11 +81,13 @@ func newLeaseGuard() *cobra.Command {
 				if err == nil {
 					_, err = p.Expire()
 				}
+				pause := max(min(state.Lease, guardLook), 100*time.Millisecond)
 				if err != nil {
+					pause = guardLook
 					log.Warn("tc's limit can't be looked after", "interface", args[0], "err", err)
 				}
 				select {
-				case <-time.After(max(min(state.Lease, guardLook), 100*time.Millisecond)):
+				case <-time.After(pause):
 				case <-cmd.Context().Done():
 					return p.Disable()
 				}
