@@ -102,9 +102,6 @@ func TestPrometheusSeesAFlood(t *testing.T) {
 		return !raised
 	})
 	s.awaitQuery(`weir_mode{mode="observe"}`, func(x float64) bool { return x == 1 })
-	if x, ok := s.query(`scrape_duration_seconds`); !ok || x > 1 {
-		t.Errorf("a scrape takes %v s", x)
-	}
 }
 
 // TestReadyMeansWork: each component alone tells whether it does its job.
