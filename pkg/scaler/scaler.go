@@ -27,6 +27,9 @@ type Backend interface {
 // ErrUnwell is what Resize's errors wrap if it found the number right, and a server that isn't well.
 var ErrUnwell = errors.New("the number is right")
 
+// ErrOthers is what they wrap if somebody else has changed the number meanwhile. It is his then, and nothing is undone.
+var ErrOthers = errors.New("somebody else scales it")
+
 // Order is a command to scale.
 type Order struct {
 	By       int    `json:"by"` // servers to add, below 0 to take away
@@ -120,6 +123,9 @@ func (s *Scaler) attempt(ctx context.Context, p *pending) Outcome {
 		s.log.Info("scaled", "from", p.From, "to", p.To, "origin", p.Origin, "id", p.ID, "detail", detail)
 		return s.outcome(&p.Order, p.To, fmt.Sprintf("%s instead of %d: %s", servers(p.To), p.From, detail), nil)
 	}
+	if errors.Is(err, ErrOthers) {
+		return s.leave(ctx, p, err)
+	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = fmt.Errorf("not done within %v (scaling.within): %w", s.cfg.Within, err)
 	}
@@ -137,7 +143,11 @@ func (s *Scaler) undo(ctx context.Context, p *pending, cause error) Outcome {
 	}
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
-	if _, err := s.backend.Resize(within, p.From); err != nil && !errors.Is(err, ErrUnwell) {
+	_, err := s.backend.Resize(within, p.From)
+	if errors.Is(err, ErrOthers) {
+		return s.leave(ctx, p, fmt.Errorf("%w; %w", cause, err))
+	}
+	if err != nil && !errors.Is(err, ErrUnwell) {
 		s.complaints.Warn(time.Now(), "scaling couldn't be undone: it is tried again", "to", p.From, "id", p.ID, "err", err)
 		select {
 		case s.kick <- struct{}{}:

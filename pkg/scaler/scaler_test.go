@@ -150,25 +150,6 @@ func TestUndoneLater(t *testing.T) {
 	})
 }
 
-// TestCommandDuringTheFirstCount, which must not be followed by an older number.
-func TestCommandDuringTheFirstCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := New(testConfig(t), &fakeBackend{size: 1, slow: time.Second}, silent)
-		ctx, cancel := context.WithCancel(t.Context())
-		go s.Tend(ctx, func(o Outcome) { t.Errorf("told: %+v", o) })
-		synctest.Wait()
-		expect(t, "up", s.Scale(t.Context(), Order{By: 2, Origin: "monitor"}), 3, "")
-		time.Sleep(time.Minute)
-		o := s.Scale(t.Context(), Order{By: -1, Origin: "ctl"})
-		expect(t, "down", o, 2, "")
-		if got := fmt.Sprint(o.Servers.Added); got != "map[monitor:1]" {
-			t.Errorf("whose: %s", got)
-		}
-		cancel()
-		synctest.Wait()
-	})
-}
-
 // TestKilled plays what a next process finds.
 func TestKilled(t *testing.T) {
 	for _, c := range []struct {
@@ -297,39 +278,6 @@ func TestServersThatWentByThemselves(t *testing.T) {
 	expect(t, "down", o, 1, "scaling.min is 1")
 	if len(o.Servers.Added) != 0 {
 		t.Errorf("whose: %v", o.Servers.Added)
-	}
-}
-
-func TestConfig(t *testing.T) {
-	good := Config{Min: 1, Max: 4, CoolDown: time.Minute, Within: time.Minute}
-	if err := good.Validate(); err != nil {
-		t.Error(err)
-	}
-	for _, c := range []struct {
-		change func(*Config)
-		want   string
-	}{
-		{func(c *Config) { c.Min = 0 }, "scaling.min 0"},
-		{func(c *Config) { c.Min = 5 }, "scaling.max 4"},
-		{func(c *Config) { c.Max = 101 }, "scaling.max 101"},
-		{func(c *Config) { c.CoolDown = -1 }, "scaling.cool-down"},
-		{func(c *Config) { c.Within = 0 }, "scaling.within"},
-	} {
-		bad := good
-		c.change(&bad)
-		if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%+v: %v", bad, err)
-		}
-	}
-}
-
-func TestClockSetBack(t *testing.T) {
-	c := Config{Min: 1, Max: 4, CoolDown: time.Minute, Within: time.Minute}
-	now := time.Unix(1_800_000_000, 0)
-	for ago, ok := range map[time.Duration]bool{59 * time.Second: false, time.Minute: true, -time.Second: true, -24 * time.Hour: true} {
-		if _, err := c.decide(now, now.Add(-ago), 2, 1); (err == nil) != ok {
-			t.Errorf("changed %v ago: %v", ago, err)
-		}
 	}
 }
 

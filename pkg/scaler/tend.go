@@ -84,11 +84,25 @@ func (s *Scaler) settle(ctx context.Context, p *pending, cause error) Outcome {
 	case err != nil:
 		return s.outcome(&p.Order, 0, "", fmt.Errorf("%w; it is looked at again, for %w", cause, err))
 	case running < min(p.From, p.To) || running > max(p.From, p.To):
-		// Somebody has scaled meanwhile, so neither number is right any more.
-		s.note(func(st *state) { st.Pending = nil })
-		return s.outcome(&p.Order, running, "", fmt.Errorf("%w; %s found, and left as they are", cause, servers(running)))
+		return s.leaveAt(running, p, cause)
 	case p.Undo:
 		return s.undo(ctx, p, cause)
 	}
 	return s.attempt(ctx, p)
+}
+
+// leave is for when somebody has scaled meanwhile, so that neither number is right any more.
+func (s *Scaler) leave(ctx context.Context, p *pending, cause error) Outcome {
+	running, err := s.size(ctx)
+	if err != nil {
+		s.note(func(st *state) { st.Pending = nil })
+		return s.outcome(&p.Order, 0, "", fmt.Errorf("%w; left as it is: %w", cause, err))
+	}
+	return s.leaveAt(running, p, cause)
+}
+
+func (s *Scaler) leaveAt(running int, p *pending, cause error) Outcome {
+	s.note(func(st *state) { st.Pending = nil })
+	s.log.Warn("somebody else has scaled: it is left so", "from", p.From, "to", p.To, "found", running, "id", p.ID, "err", cause)
+	return s.outcome(&p.Order, running, "", fmt.Errorf("%w; %s found, and left as they are", cause, servers(running)))
 }

@@ -197,5 +197,7 @@ func (w *workload) replicas() int {
 type errOthers struct{ from, to int }
 
 func (e errOthers) Error() string {
-	return fmt.Sprintf("somebody else scales it, from %d to %d just now: leave it to one, weir or an autoscaler", e.from, e.to)
+	return fmt.Sprintf("%v, from %d to %d just now: leave it to one, weir or an autoscaler", scaler.ErrOthers, e.from, e.to)
 }
+
+func (errOthers) Unwrap() error { return scaler.ErrOthers }

@@ -62,7 +62,11 @@ func TestConflict(t *testing.T) {
 	c.meddle = nil
 	c.ready = time.Hour
 	time.AfterFunc(time.Second, func() { c.mu.Lock(); defer c.mu.Unlock(); c.set(2) })
-	expect(t, "while it is waited for", resize(t, p, 6, 20*time.Second), "somebody else scales it, from 6 to 2")
+	err := resize(t, p, 6, 20*time.Second)
+	expect(t, "while it is waited for", err, "somebody else scales it, from 6 to 2")
+	if !errors.Is(err, scaler.ErrOthers) { // else it would be undone
+		t.Errorf("%#v", err)
+	}
 }
 
 func TestPodsThatDontCome(t *testing.T) {
