@@ -57,11 +57,12 @@ func TestInstances(t *testing.T) {
 	const address = "DBUS_SYSTEM_BUS_ADDRESS"
 	bus := "unix:path=" + m.Path("/run/dbus/system_bus_socket")
 	t.Setenv(address, bus)
-	systemctl := func(args ...string) string { // finds the bus in the machine by itself
+	run := func(program string, args ...string) string { // finds the bus in the machine by itself
 		_ = os.Unsetenv(address)
 		defer func() { _ = os.Setenv(address, bus) }()
-		return m.Run(t, 20*time.Second, "systemctl", args...)
+		return m.Run(t, 20*time.Second, program, args...)
 	}
+	systemctl := func(args ...string) string { return run("systemctl", args...) }
 	p := Pool{Unit: "bank-backend@.service", First: 8101, Last: 8104, Health: there{t, host, "tcp://127.0.0.1:{n}"}}
 	states := func() string {
 		return strings.Join(strings.Fields(systemctl("list-units", "--plain", "--no-legend", "--all", "bank-backend@*")), " ")
@@ -102,6 +103,12 @@ func TestInstances(t *testing.T) {
 	systemctl("start", "bank-backend@8102")
 	must(2, "stopped bank-backend@8104.service")
 
+	run("ln", "-s", "bank-backend@.service", "/etc/systemd/system/alias@.service")
+	systemctl("daemon-reload")
+	p.Unit = "alias@.service"
+	if n, err := p.Size(t.Context()); err == nil || !strings.Contains(err.Error(), "bank-backend@8101.service") {
+		t.Errorf("an alias: %d, %v", n, err)
+	}
 	p.Unit = "nothing@.service"
 	if _, err := p.Size(t.Context()); err == nil || !strings.Contains(err.Error(), "daemon-reload") {
 		t.Errorf("no template: %v", err)

@@ -73,7 +73,11 @@ func (t Template) states(ctx context.Context, first, last int) (map[int]string, 
 			if u.LoadState == "not-found" || u.LoadState == "bad-setting" || u.LoadState == "error" {
 				return fmt.Errorf("systemd has no %s (%s): is it in /etc/systemd/system, and was systemctl daemon-reload done?", t, u.LoadState)
 			}
-			states[numbers[u.Name]] = u.ActiveState
+			n, asked := numbers[u.Name]
+			if !asked { // an alias: counted by it there would be none
+				return fmt.Errorf("systemd calls an instance of %s %.200q: give scaling.unit the template's own name", t, u.Name)
+			}
+			states[n] = u.ActiveState
 		}
 		return nil
 	})
