@@ -112,7 +112,10 @@ func parseObject(b []byte) (map[string]json.RawMessage, error) {
 	if json.Valid(b) && bytes.HasPrefix(bytes.TrimLeft(b, whiteSpace), []byte("{")) {
 		return members, split(b, members)
 	}
-	return members, splitBroken(b, members)
+	if err := splitBroken(b, members); err != nil {
+		return members, err
+	}
+	return members, errBroken // whatever the decoder makes of it
 }
 
 // splitBroken finds the members before what is wrong, and says what that is.
@@ -142,7 +145,7 @@ func splitBroken(b []byte, members map[string]json.RawMessage) error {
 	if len(bytes.Trim(b[d.InputOffset():], whiteSpace)) > 0 {
 		return errors.New("text after the JSON object")
 	}
-	return errBroken // whatever the decoder makes of it
+	return nil
 }
 
 var errBroken = errors.New("broken JSON")
