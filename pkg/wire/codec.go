@@ -26,13 +26,15 @@ func Encode(v any) ([]byte, error) {
 // DecodeCPU reads metrics/cpu.
 func DecodeCPU(b []byte) (CPU, error) {
 	var v CPU
-	return v, errors.Join(decode(b, &v, "cpu_usage"), percent("cpu_usage", v.Usage))
+	err := decode(b, &v, "cpu_usage")
+	return v, errors.Join(err, percent("cpu_usage", v.Usage))
 }
 
 // DecodeRAM reads metrics/ram.
 func DecodeRAM(b []byte) (RAM, error) {
 	var v RAM
-	return v, errors.Join(decode(b, &v, "ram_usage"), percent("ram_usage", v.Usage))
+	err := decode(b, &v, "ram_usage")
+	return v, errors.Join(err, percent("ram_usage", v.Usage))
 }
 
 // DecodeNetwork reads metrics/network.
@@ -48,7 +50,8 @@ func DecodeNetwork(b []byte) (Network, error) {
 // DecodeAlert reads alerts.
 func DecodeAlert(b []byte) (Alert, error) {
 	var v Alert
-	return v, decode(b, &v, "alert")
+	err := decode(b, &v, "alert")
+	return v, err
 }
 
 // DecodeStatus reads status/rate_limiting and status/scaling.
