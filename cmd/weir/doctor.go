@@ -155,7 +155,7 @@ func (s setup) examineBroker(ctx context.Context, r *doctor.Report) {
 	ctx, cancel := context.WithTimeout(ctx, brokerWait)
 	defer cancel()
 	until, err := bus.Try(ctx, o)
-	doctor.Broker(r, b.URL, until, time.Now(), err)
+	doctor.Broker(r, bus.Shown(b.URL), until, time.Now(), err)
 	if file := s.cfg.Web.TLSCert; file != "" {
 		until, err := certificateEnd(file)
 		doctor.Page(r, file, until, time.Now(), err)

@@ -27,6 +27,7 @@ floods back by a command that anybody authorised may send.
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return config.Misused(err) })
 	root.PersistentFlags().String("config", "", "YAML `FILE` with settings, as weir config prints them (WEIR_CONFIG, or "+config.DefaultFile+" if it's there)")
 	root.PersistentFlags().Bool("verbose", false, "debug messages, and the verifier's log when a program is refused")
 	root.AddCommand(

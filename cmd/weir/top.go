@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/datapath"
 	"github.com/weir-sensor/weir/pkg/top"
 	"github.com/weir-sensor/weir/pkg/wire"
@@ -65,7 +66,7 @@ func runTop(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	cfg := top.Config{
-		Root: s.root, Broker: s.cfg.Broker.URL, Remote: s.cfg.Given("broker"),
+		Root: s.root, Broker: bus.Shown(s.cfg.Broker.URL), Remote: s.cfg.Given("broker"),
 		Interval: localInterval, SYNThreshold: s.cfg.Monitor.SYNThreshold, Look: top.LookOf(os.Getenv),
 	}
 	var source top.Source = remote{s}

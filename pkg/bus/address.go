@@ -23,25 +23,25 @@ var schemes = map[string]struct{ paho, port string }{
 
 const addressForm = "write it as tcp://127.0.0.1:1883 or tls://host:8883"
 
-// parseAddress completes a broker's URL. Its errors never show a password.
+// parseAddress completes a broker's URL. Its errors never show a password, or a query, which may hold a token.
 func parseAddress(broker string) (*url.URL, error) {
 	if broker == "" {
 		return nil, errors.New("broker is not set: " + addressForm)
 	}
-	shown := "broker"
-	if !strings.Contains(broker, "@") {
-		shown = fmt.Sprintf("broker %.100q", broker)
+	what := "broker"
+	if !strings.ContainsAny(broker, "@?") {
+		what = fmt.Sprintf("broker %.100q", broker)
 	}
 	u, err := url.Parse(broker)
 	if err != nil || u.Opaque != "" || u.Host == "" && u.Scheme == "" {
-		return nil, errors.New(shown + " is not a URL: " + addressForm)
+		return nil, errors.New(what + " is not a URL: " + addressForm)
 	}
 	scheme, ok := schemes[u.Scheme]
 	if !ok {
 		return nil, fmt.Errorf("broker scheme %.20q is none of tcp, tls, ws, wss, mqtt, mqtts: %s", u.Scheme, addressForm)
 	}
 	if u.Hostname() == "" {
-		return nil, errors.New(shown + " has no host: " + addressForm)
+		return nil, errors.New(what + " has no host: " + addressForm)
 	}
 	port := u.Port()
 	if port == "" {
@@ -60,11 +60,25 @@ func parseAddress(broker string) (*url.URL, error) {
 		u.Path = ""
 	}
 	if u.RawQuery != "" && !web || u.Fragment != "" {
-		return nil, fmt.Errorf("%s holds '?' or '#': %s", shown, addressForm)
+		return nil, fmt.Errorf("%s holds '?' or '#': %s", what, addressForm)
 	}
 	u.Scheme = scheme.paho
 	u.Host = net.JoinHostPort(u.Hostname(), port)
 	return u, nil
+}
+
+// shown is an address for people: without credentials.
+func shown(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+// Shown is a broker's URL for people: without a password, and without a query, which may hold a token.
+func Shown(broker string) string {
+	u, err := parseAddress(broker)
+	if err != nil {
+		return "the broker"
+	}
+	return shown(u)
 }
 
 // encrypted tells whether a completed address is one of TLS.

@@ -64,7 +64,7 @@ func Connect(opts Options) (*Client, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Client{
 		opts: opts, address: address, stop: stop,
-		log: opts.Log.With("broker", address.String()),
+		log: opts.Log.With("broker", shown(address)),
 		out: newOutbox(), in: newInbox(),
 		slots: make(chan struct{}, maxUnderWay),
 		named: named, renew: make(chan struct{}, 1),
@@ -104,9 +104,9 @@ func (c *Client) notConnected(err error) error {
 	why := c.why
 	c.mu.Unlock()
 	if why == nil {
-		return fmt.Errorf("connect to %s: %w: is the broker running?", c.address, err)
+		return fmt.Errorf("connect to %s: %w: is the broker running?", shown(c.address), err)
 	}
-	return fmt.Errorf("connect to %s: %w: %s", c.address, why, explain(why))
+	return fmt.Errorf("connect to %s: %w: %s", shown(c.address), why, explain(why))
 }
 
 // current is the connection to publish on, nil while away.

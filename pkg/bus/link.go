@@ -74,7 +74,7 @@ func Try(ctx context.Context, opts Options) (until time.Time, err error) {
 	c := &Client{opts: opts, address: address}
 	l, err := c.dial(ctx, randomID())
 	if err != nil {
-		return until, fmt.Errorf("%s: %w: %s", address, err, explain(err))
+		return until, fmt.Errorf("%s: %w: %s", shown(address), err, explain(err))
 	}
 	l.leave()
 	return seen.until(), nil

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/pflag"
 )
@@ -49,9 +51,26 @@ func flagOf(f *pflag.Flag) *flagValue {
 	return v
 }
 
+// MayHoldSecret tells whether a value mustn't be repeated in errors and logs.
+func (s *Setting) MayHoldSecret() bool {
+	return s.Type == Secret || slices.Contains([]string{"broker", "notify.webhook", "scaling.health", "scaling.exec.env"}, s.Key)
+}
+
+// Misused explains an error of pflag's, which repeats the value, where that may hold a secret. Others it returns as they are.
+func Misused(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	if v := flagOf(invalid.GetFlag()); v != nil && v.setting.MayHoldSecret() {
+		return fmt.Errorf("invalid argument for --%s: %w", v.setting.Flag, errors.Unwrap(invalid))
+	}
+	return err
+}
+
 // refuse says what is wrong with a value, and where it stands; a secret isn't repeated.
 func (s *Setting) refuse(where, text string, err error) error {
-	if s.Type == Secret || s.Key == "broker" { // which may hold a password
+	if s.MayHoldSecret() {
 		return fmt.Errorf("%s: %w", where, err)
 	}
 	return fmt.Errorf("%s %.100q: %w", where, text, err)

@@ -133,7 +133,7 @@ func (c *Controller) list(now time.Time, cmd wire.Command, kind datapath.ListKin
 	}); err != nil {
 		return "", err
 	}
-	c.log.Info("listed", "source", p, "list", kind, "for", ttl, "origin", owner(cmd), "id", cmd.ID, "reason", cmd.Reason)
+	c.log.Info("listed", "source", p, "list", kind.String(), "for", ttl, "origin", owner(cmd), "id", cmd.ID, "reason", cmd.Reason)
 	what := map[datapath.ListKind]string{datapath.ListBlock: "blocked", datapath.ListAllow: "allowed"}[kind]
 	return fmt.Sprintf("%s is %s for %v", name(p), what, ttl), nil
 }
@@ -151,7 +151,7 @@ func (c *Controller) unlist(now time.Time, cmd wire.Command, kind datapath.ListK
 	if !found {
 		return "", fmt.Errorf("no command has put %s on the %v list; entries of the configuration are taken back there", name(p), kind)
 	}
-	c.log.Info("taken off a list", "source", p, "list", kind, "origin", owner(cmd), "id", cmd.ID, "reason", cmd.Reason)
+	c.log.Info("taken off a list", "source", p, "list", kind.String(), "origin", owner(cmd), "id", cmd.ID, "reason", cmd.Reason)
 	return fmt.Sprintf("%s is off the %v list", name(p), kind), nil
 }
 

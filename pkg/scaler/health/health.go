@@ -61,16 +61,17 @@ func (c Check) Ask(ctx context.Context, n int) error {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, text, nil)
 	if err != nil {
-		return err
+		return errors.New("its address can't be used")
 	}
+	shown := url.URL{Scheme: req.URL.Scheme, Host: req.URL.Host, Path: req.URL.Path} // the rest may hold a secret
 	resp, err := client.Do(req)
 	if err != nil {
-		return plain(err)
+		return fmt.Errorf("%s: %w", &shown, plain(err))
 	}
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close() // the status is all that counts
 	if resp.StatusCode < 200 || resp.StatusCode > 399 {
-		return fmt.Errorf("%s answers %d", text, resp.StatusCode)
+		return fmt.Errorf("%s answers %d", &shown, resp.StatusCode)
 	}
 	return nil
 }
@@ -85,7 +86,7 @@ var client = &http.Client{
 func plain(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		return fmt.Errorf("%s: %w", wrapped.URL, wrapped.Err)
+		return wrapped.Err
 	}
 	return err
 }

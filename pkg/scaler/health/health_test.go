@@ -45,6 +45,27 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// What else is in the address may be a secret.
+func TestErrorsTellNoSecret(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, _ := strconv.Atoi(u.Port())
+	check := Check("http://u:hunter2@127.0.0.1:{n}/well?token=hunter2")
+	for _, c := range []struct {
+		check Check
+		want  string
+	}{{check, "/well answers 404"}, {check, "/well: dial"}, {"http://u:hunter2/@{n}:x", "its address can't be used"}} {
+		if err := c.check.Ask(t.Context(), port); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", c.check, err)
+		}
+		s.Close()
+	}
+}
+
 // TestAwait: twice in a row, and else the last reason.
 func TestAwait(t *testing.T) {
 	var asked atomic.Int32

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
@@ -46,8 +47,9 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
 		passkey, right = g.secondIs(now, u, c)
 	}
 	if is, ok := g.users[u.Name]; !right || !ok || !is.asBefore(u, passkey) {
-		g.complaints.Warn(now, "somebody failed to sign in", "user", c.Name, "from", from)
-		g.opts.Audit.Note(now, audit.Event{Kind: "sign_in_failed", User: c.Name, From: from})
+		name := cmp.Or(u.Name, "?") // what else is typed there may be a password
+		g.complaints.Warn(now, "somebody failed to sign in", "user", name, "from", from)
+		g.opts.Audit.Note(now, audit.Event{Kind: "sign_in_failed", User: name, From: from})
 		refuse(w, http.StatusUnauthorized, "name, password or second factor is wrong")
 		return
 	}
