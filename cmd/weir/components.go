@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -250,6 +251,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 	cfg.Root, cfg.Lease = s.root, s.cfg.Limit.Lease
 	cfg.RenewEvery = min(cfg.RenewEvery, cfg.Lease/4) // a renewal may fail and be tried again
 	cfg.Limit = datapath.Limit{Rate: s.cfg.Limit.Rate, Burst: s.cfg.Limit.Burst}
+	cfg.File = filepath.Join(s.cfg.Broker.State, "limit.json")
 	if cfg.Approve, cfg.ApproveWithin, err = s.approval(); err != nil {
 		return part{}, err
 	}

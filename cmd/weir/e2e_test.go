@@ -85,6 +85,9 @@ func (s *site) args(command string, flags ...string) []string {
 	if args[0] == "up" || args[0] == "controller" || args[0] == "web" && len(args) == 1 {
 		args = append(args, "--audit-dir", s.dir)
 	}
+	if args[0] == "up" || args[0] == "controller" {
+		args = append(args, "--state", s.dir)
+	}
 	return append(args, flags...)
 }
 

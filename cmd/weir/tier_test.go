@@ -179,7 +179,7 @@ func (s *site) filters() (all []tc.Filter) {
 	return all
 }
 
-// tc's limit ends with its lease though all of weir was killed.
+// tc's limit ends with its lease though all of weir was killed. The next start within it knows whose it is.
 func TestPoliceEndsWhenWeirIsKilled(t *testing.T) {
 	s := newSite(t)
 	s.needPolice()
@@ -195,6 +195,12 @@ func TestPoliceEndsWhenWeirIsKilled(t *testing.T) {
 	if d := time.Since(start); d < 4*time.Second {
 		t.Errorf("it ended after %v", d)
 	}
+
+	up = s.start("up", "--limiter", "tc")
+	s.order(te.Observe(t, s.Bank, brokerAddr), `{"command":"enable_rate_limiting","origin":"alice","rate":1,"burst":2000,"ttl_seconds":600}`, `"success"`, `"alice"`)
+	up.Kill()
+	s.start("up", "--limiter", "tc")
+	te.Observe(t, s.Bank, brokerAddr).Await(t, patience, "owner", is("status/rate_limiting", `"on"`, `"owner":"alice","fixed_end":true`))
 }
 
 // Who kills the guard as well leaves a limit that the doctor finds and the next start ends; one that is asked to end ends it first.

@@ -84,7 +84,7 @@ var Settings = complete(withScaling(withBudgets([]Setting{
 		check: oneOf("auto", "open", "authenticated", "signed"),
 		Help:  "what is acted on: signed messages only, all that an authenticating broker lets through, or, on loopback, any (open); auto is signed with an identity"},
 	{Key: "state", Commands: atBroker, field: func(c *Config) any { return &c.Broker.State },
-		Help: "directory for what a restart must not forget: the numbers of signed messages"},
+		Help: "directory for what a restart must not forget: the numbers of signed messages, whose limit is on, what is scaled"},
 
 	{Key: "listen", Commands: embedded, field: func(c *Config) any { return &c.Listen.TCP },
 		Help: "address:port of the embedded broker"},

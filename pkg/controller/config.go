@@ -18,6 +18,9 @@ type Config struct {
 	Lease      time.Duration  // of commands without ttl_seconds, renewed while the flood lasts
 	RenewEvery time.Duration  // how often to look whether it does
 
+	File   string               // notes whose limit is on, for the next controller; "" for none
+	Uptime func() time.Duration // since the boot, which File's times are told in
+
 	Approve       []string      // commands that two people must send
 	ApproveWithin time.Duration // the second of them
 	Transport     string        // told in each status
@@ -32,6 +35,7 @@ func DefaultConfig() Config {
 		Limit:      datapath.DefaultLimit,
 		Lease:      10 * time.Minute,
 		RenewEvery: 15 * time.Second,
+		Uptime:     uptime,
 
 		ApproveWithin: 2 * time.Minute,
 	}

@@ -127,6 +127,7 @@ func (c *Controller) enable(now time.Time, cmd wire.Command) (string, error) {
 	was := c.lease
 	c.settle()
 	c.lease.Enabled(now, owner(cmd), limit, lease, fixed)
+	c.noteClaim(now)
 	if next := c.lease.NextLook(now, c.cfg.RenewEvery); next.Before(c.nextLook) {
 		c.nextLook = next // only sooner, or a stream of commands would put it off for ever
 	}
@@ -156,6 +157,7 @@ func (c *Controller) disable(now time.Time, cmd wire.Command) (string, error) {
 	was := c.lease.On
 	c.settle()
 	c.lease.Disabled()
+	c.noteClaim(now)
 	detail := "rate limiting is off"
 	if was {
 		c.log.Info(detail, "origin", owner(cmd), "id", cmd.ID, "signed_by", cmd.SignedBy, "reason", cmd.Reason)

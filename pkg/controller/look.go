@@ -28,16 +28,20 @@ func (c *Controller) look(now time.Time) {
 		}
 	case FoundOn:
 		c.adopted = true
-		if !c.inherit(now) {
+		if !(first && c.recall(now, state)) && !c.inheritRetained(now) {
+			c.noteClaim(now)
 			c.reportState(now, wire.EnableRateLimiting, "rate limiting was found on: its lease is renewed while the flood lasts")
 		}
 	case FoundOff:
+		c.noteClaim(now)
 		c.reportState(now, wire.DisableRateLimiting, "rate limiting was switched off, not by a command")
 	case LeaseEnded:
+		c.noteClaim(now)
 		c.reportState(now, wire.DisableRateLimiting, "lease ended")
 	case AsBefore:
 		if first && !c.lease.On {
 			c.before = nil
+			c.noteClaim(now)
 			// Whoever reads a retained status of yesterday is wrong about today.
 			c.reportState(now, wire.DisableRateLimiting, "rate limiting was found off")
 		}
@@ -51,6 +55,7 @@ func (c *Controller) renew(now time.Time) bool {
 		return false
 	}
 	c.lease.Renewed(now, c.cfg.Lease)
+	c.noteClaim(now)
 	c.stats.Renewals++
 	c.log.Debug("lease renewed: the flood goes on", "until", c.lease.End)
 	return true
@@ -80,21 +85,27 @@ func (c *Controller) remember(now time.Time, was wire.Status) {
 		return
 	}
 	c.before = &was
-	c.inherit(now)
+	c.inheritRetained(now)
 }
 
-// inherit learns from the controller before whose limit was found on, and whether it has a fixed end. A status that
-// speaks of another limit is of another time.
-func (c *Controller) inherit(now time.Time) bool {
+// inheritRetained learns from the retained status of the controller before what it can't from its note. A status that speaks of another
+// limit is of another time.
+func (c *Controller) inheritRetained(now time.Time) bool {
 	was := c.before
 	if was == nil || !c.adopted || was.Owner == "" || was.State != wire.StateOn ||
 		was.Rate != c.lease.Limit.Rate || was.Burst != c.lease.Limit.Burst {
 		return false
 	}
-	c.settle()
-	c.lease.Owner, c.lease.Fixed = was.Owner, was.FixedEnd
-	c.reportState(now, wire.EnableRateLimiting, "rate limiting was found on, as commanded before")
+	c.inherit(now, was.Owner, was.FixedEnd)
 	return true
+}
+
+// inherit goes on with the limit that was found on.
+func (c *Controller) inherit(now time.Time, owner string, fixed bool) {
+	c.settle()
+	c.lease.Owner, c.lease.Fixed = owner, fixed
+	c.noteClaim(now)
+	c.reportState(now, wire.EnableRateLimiting, "rate limiting was found on, as commanded before")
 }
 
 // settle: from now on this controller knows best.
