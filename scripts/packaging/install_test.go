@@ -207,9 +207,9 @@ const program = "ip -j link show dev eth0 | grep -o '\"xdp\":{[^}]*}[^}]*}'"
 func (s server) upgrade(t *testing.T, net *testenv.BankNet, version string) {
 	s.t = t
 	const rate, burst = 10, 20
-	s.sh("printf 'limit:\\n  rate: 10\\n  burst: 20\\n' >>/etc/weir/weir.yaml && systemctl restart weir")
+	s.sh("printf 'limit:\\n  rate: 50\\n  burst: 60\\n' >>/etc/weir/weir.yaml && systemctl restart weir")
 	s.active("weir.service")
-	s.sh("weir ctl enable-rate-limiting")
+	s.sh("weir ctl enable-rate-limiting --rate 10 --burst 20")
 	was := s.sh("systemctl show -P MainPID weir")
 	flood := testenv.Flood(t, net.Attacker, net.Bank, testenv.FloodOptions{Target: net.Bank.Addr(80), Rate: 5000, Duration: 5 * time.Minute})
 	s.says("yes", "weir status | awk '$1 == \"syn\" && $6 > 1000 { print \"yes\" }'")
@@ -230,6 +230,7 @@ func (s server) upgrade(t *testing.T, net *testenv.BankNet, version string) {
 	}
 	t.Logf("%d of %d SYNs reached TCP in %s", passed, sent, took)
 	s.says("enforce", "weir status | sed -n 's/^mode *\\([a-z]*\\).*/\\1/p'")
+	s.says("limit      10 SYNs per second and source, burst 20", "weir status | grep ^limit") // the operator's, not the file's
 }
 
 // resets are those that a host has sent: one for each SYN to a port where nobody listens.
@@ -273,7 +274,7 @@ func (s server) components(t *testing.T) {
 func (s server) settings(t *testing.T) {
 	s.t = t
 	s.active("weir.service")
-	s.says("limit      10 SYNs per second and source, burst 20", "weir status | grep ^limit")
+	s.says("limit      50 SYNs per second and source, burst 60", "weir status | grep ^limit")
 	s.sh("printf 'server: other\\n' >>/etc/weir/weir.yaml && systemctl restart weir")
 	s.active("weir.service")
 	if out := s.sh("weir ctl disable-rate-limiting && weir config | grep '^server'"); !strings.Contains(out, `"other"`) {
