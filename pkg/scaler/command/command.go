@@ -1,5 +1,5 @@
-// Package command runs programs that an operator has configured: a fixed argument vector and environment, no shell, a time limit, and
-// what they print, in so far as a person can read it.
+// Package command runs programs that an operator has configured: a fixed argument vector and environment, no shell, a time limit, none of
+// the capabilities that weir's unit gives it, and what they print, in so far as a person can read it.
 package command
 
 import (
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weir-sensor/weir/pkg/wire"
 )
@@ -60,12 +62,16 @@ func (c Command) Run(ctx context.Context, more ...string) (output string, err er
 	return "", fmt.Errorf("%s: %w%s", c.Argv[0], err, output)
 }
 
-// runLocked keeps the thread for as long: the kernel sends the death signal when the thread ends that started the program.
+// runLocked keeps the thread for as long: the kernel sends the death signal when the thread ends that started the program. The thread
+// gives up weir's ambient capabilities, which the program would get, for good: so it is used for nothing else and ends with the goroutine.
 func runLocked(cmd *exec.Cmd) error {
 	ended := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+			ended <- fmt.Errorf("give up capabilities: %w", err)
+			return
+		}
 		ended <- cmd.Run()
 	}()
 	return <-ended

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weir-sensor/weir/pkg/testenv"
 )
 
 func sh(script string) Command {
@@ -35,6 +40,40 @@ func TestRun(t *testing.T) {
 	}
 	if _, err := (Command{Argv: []string{"/nowhere/x"}, Limit: time.Second}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "/nowhere/x") {
 		t.Error(err)
+	}
+}
+
+// TestMain is the test again, as a user with capabilities.
+func TestMain(m *testing.M) {
+	if os.Getenv("WEIR_TEST_CAPABILITIES") == "" {
+		os.Exit(m.Run())
+	}
+	out, err := sh(`grep -E "^Cap(Prm|Eff|Amb)" /proc/self/status; grep ^CapEff /proc/$PPID/status`).Run(context.Background())
+	fmt.Print(out, err)
+}
+
+// TestNoCapabilities: those that weir's unit gives to weir are not for what it runs.
+func TestNoCapabilities(t *testing.T) {
+	testenv.Root(t)
+	dir, err := os.MkdirTemp("", "weir-") // a test's own is root's alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if out, err := exec.Command("sh", "-c", `chmod 755 $0 && cp /proc/$PPID/exe $0/test`, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := exec.Command(filepath.Join(dir, "test"))
+	cmd.Env = []string{"WEIR_TEST_CAPABILITIES=1"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{Uid: 65534, Gid: 65534},
+		AmbientCaps: []uintptr{unix.CAP_DAC_READ_SEARCH, unix.CAP_NET_ADMIN},
+	}
+	out, err := cmd.CombinedOutput()
+	none := strings.Repeat("0", 16)
+	want := `CapPrm:\t` + none + `\nCapEff:\t` + none + `\nCapAmb:\t` + none + `\nCapEff:\t0000000000001004`
+	if got := strings.TrimSuffix(string(out), "<nil>"); err != nil || got != want {
+		t.Errorf("%v: %s, want %s", err, got, want)
 	}
 }
 
