@@ -52,7 +52,12 @@ func TestTiersEndToEnd(t *testing.T) {
 				s.needPolice()
 			}
 			s.serve()
-			up := s.start("up", "--monitor-calm", "6s", "--sensor-tier", x.tier, "--limiter", x.limiter)
+			flags := []string{"--monitor-calm", "6s", "--sensor-tier", x.tier, "--limiter", x.limiter}
+			byTC := x.limiter == "tc" || x.tier == "tc-police"
+			if x.tier == "tc-police" { // what it lets through of all together: an emulated machine's flood is slow
+				flags = append(flags, "--limit-unverified-rate", "100", "--limit-unverified-burst", "100")
+			}
+			up := s.start("up", flags...)
 			o := te.Observe(t, s.Bank, brokerAddr)
 			o.Await(t, patience, "presence", is("status/sensor", `"online"`, `"`+x.tier+`"`))
 			start := time.Now()
@@ -60,7 +65,6 @@ func TestTiersEndToEnd(t *testing.T) {
 			o.Await(t, patience, "early report", since(start, is("metrics/network", `"early":true`, `"tier":"`+x.tier+`"`)))
 			o.Await(t, patience, "alert", since(start, is("alerts", `"SYN packet count exceeded threshold"`, `"raised"`)))
 			m := o.Await(t, patience, "status", since(start, is("status/rate_limiting", `"enable_rate_limiting"`, `"success"`, `"on"`)))
-			byTC := x.limiter == "tc" || x.tier == "tc-police"
 			if strings.Contains(string(m.Payload), "by tc") != byTC {
 				t.Errorf("status %s", m.Payload)
 			}
@@ -72,13 +76,16 @@ func TestTiersEndToEnd(t *testing.T) {
 					t.Errorf("a customer during the flood: %v", got)
 				}
 			}
-			m = o.Await(t, patience, "metrics with drops", since(time.Now(), is("metrics/network", `"enforce"`, `"drops":{"`)))
+			m = o.Await(t, patience, "metrics with drops of most SYNs", since(time.Now(), func(m te.Message) bool {
+				if !is("metrics/network", `"enforce"`, `"drops":{"`)(m) {
+					return false
+				}
+				n := decode[wire.Network](t, m)
+				return float64(n.Drops["source_rate"]+n.Drops["total_rate"]) >= 0.6*float64(n.SYNPacketCount)
+			}))
 			n := decode[wire.Network](t, m)
 			if want := map[bool]string{true: "tc-police"}[byTC && x.tier != "tc-police"]; n.Limiter != want && x.tier != "tc-police" {
 				t.Errorf("limiter %q", n.Limiter)
-			}
-			if d := n.Drops["source_rate"] + n.Drops["total_rate"]; float64(d) < 0.6*float64(n.SYNPacketCount) {
-				t.Errorf("%d of %d SYNs are dropped", d, n.SYNPacketCount)
 			}
 			var shown status
 			if err := json.Unmarshal([]byte(s.mustWeir("status", "--json")), &shown); err != nil || shown.Mode != "enforce" || shown.Tier != x.tier {
