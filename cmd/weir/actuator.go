@@ -101,26 +101,33 @@ func (a actuator) Disable() error {
 	return errors.Join(a.xdp.Disable(), a.endTC())
 }
 
+// State is that of the way in use, or of the other one while what that has left on wasn't taken over yet.
 func (a actuator) State() (controller.State, error) {
-	tc, err := a.byTC()
-	if err != nil || !tc {
-		return stateOr(a.xdp.State, err)
-	}
-	s, err := a.police.State()
-	if err != nil {
+	p, err := a.police.State()
+	if err != nil && a.cfg.Limiter != limiterXDP { // which doesn't need it
 		return controller.State{}, err
 	}
+	on := p.Limit != (datapath.Limit{})
+	if a.cfg.Limiter == limiterTC || a.cfg.Limiter == limiterAuto && p.Counting {
+		if !on {
+			if x, err := a.xdp.State(); err == nil && x.On {
+				return x, nil
+			}
+		}
+		return a.policed(p)
+	}
+	x, err := a.xdp.State()
+	if err == nil && !x.On && on && p.Lease > 0 {
+		return a.policed(p)
+	}
+	return x, err
+}
+
+func (a actuator) policed(s policer.State) (controller.State, error) {
 	counts, err := a.police.Stats()
 	return controller.State{
 		On: s.Limit != (datapath.Limit{}), Limit: s.Limit, Lease: s.Lease, Dropped: counts.DroppedSource + counts.DroppedTotal,
 	}, err
-}
-
-func stateOr(state func() (controller.State, error), err error) (controller.State, error) {
-	if err != nil {
-		return controller.State{}, err
-	}
-	return state()
 }
 
 // takeOver goes on with what the other way has left on, as when the choice was changed.
