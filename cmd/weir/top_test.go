@@ -132,7 +132,7 @@ func TestTopTakesCommands(t *testing.T) {
 	x.Type("e")
 	x.AwaitWord("lasts", patience)
 	x.Type("y")
-	x.AwaitWord("running?", patience)
+	x.AwaitWord("refused", patience)
 	s.mustWeir("unload")
 	x.AwaitWord("GUARDED", patience)
 	x.Type("q")
