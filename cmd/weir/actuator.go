@@ -50,7 +50,12 @@ func (a actuator) byTC() (bool, error) {
 		return true, nil
 	}
 	s, err := a.police.State()
-	return s.Counting, err // the sensor does that where nothing else counts
+	return a.chooses(s), err
+}
+
+// chooses tells it by the policer's state: the sensor has it count where nothing else does.
+func (a actuator) chooses(s policer.State) bool {
+	return a.cfg.Limiter == limiterTC || a.cfg.Limiter == limiterAuto && s.Counting
 }
 
 // Enable begins before it ends the other way, so that there is no gap.
@@ -108,7 +113,7 @@ func (a actuator) State() (controller.State, error) {
 		return controller.State{}, err
 	}
 	on := p.Limit != (datapath.Limit{})
-	if a.cfg.Limiter == limiterTC || a.cfg.Limiter == limiterAuto && p.Counting {
+	if a.chooses(p) {
 		if !on {
 			if x, err := a.xdp.State(); err == nil && x.On {
 				return x, nil

@@ -15,6 +15,8 @@ import (
 	"strconv"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/weir-sensor/weir/pkg/atomicfile"
 )
 
 // HashesFile is in the keys' folder, beside the secrets: names to Hashes, in JSON.
@@ -100,28 +102,7 @@ func AddHashes(dir, name string, h Hashes) error {
 	if err != nil {
 		return err
 	}
-	return replace(path, append(text, '\n'))
-}
-
-// replace writes a file that its owner alone may read.
-func replace(path string, text []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".weir-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, append(text, '\n'), 0o600)
 }
 
 // WriteFiles writes what a broker is given into a folder, which it makes if there is none. They hold hashes: only their owner may
@@ -131,7 +112,7 @@ func WriteFiles(dir string, files map[string][]byte) error {
 		return err
 	}
 	for name, text := range files {
-		if err := replace(filepath.Join(dir, name), text); err != nil {
+		if err := atomicfile.Write(filepath.Join(dir, name), text, 0o600); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/weir-sensor/weir/pkg/atomicfile"
 	"github.com/weir-sensor/weir/pkg/trust"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
@@ -106,7 +107,7 @@ func (i *Issued) WriteDir(dir, where string) error {
 		return err
 	}
 	for _, f := range all {
-		if err := replace(filepath.Join(dir, f.name), f.text, f.mode); err != nil {
+		if err := atomicfile.Write(filepath.Join(dir, f.name), f.text, f.mode); err != nil {
 			return err
 		}
 	}

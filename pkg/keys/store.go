@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weir-sensor/weir/pkg/atomicfile"
 	"github.com/weir-sensor/weir/pkg/trust"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
@@ -159,7 +160,7 @@ func (s *Store) save() error {
 		if err != nil {
 			return err
 		}
-		if err := replace(s.path(f.name), append(text, '\n'), f.mode); err != nil {
+		if err := atomicfile.Write(s.path(f.name), append(text, '\n'), f.mode); err != nil {
 			return err
 		}
 	}
@@ -172,7 +173,7 @@ func (s *Store) keep(a *authority, certFile, keyFile string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(replace(keyFile, key, 0o600), replace(certFile, encodeCertificates(a.cert), 0o644))
+	return errors.Join(atomicfile.Write(keyFile, key, 0o600), atomicfile.Write(certFile, encodeCertificates(a.cert), 0o644))
 }
 
 // authorityOf is a site's, made by the root if it is the site's first.
@@ -203,22 +204,4 @@ func (s *Store) authorityOf(name string, now time.Time) (*authority, error) {
 	}
 	s.state.Sites = append(s.state.Sites, x)
 	return a, s.save()
-}
-
-// replace writes a file in one step.
-func replace(path string, text []byte, mode fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/weir-sensor/weir/pkg/atomicfile"
 )
 
 // state is what a restart must not forget.
@@ -123,7 +125,7 @@ func parseState(text []byte) (state, error) {
 }
 
 // writeState replaces the file whole.
-func writeState(file string, st state) (err error) {
+func writeState(file string, st state) error {
 	text, err := json.Marshal(st)
 	if err != nil {
 		return err
@@ -131,16 +133,5 @@ func writeState(file string, st state) (err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(f.Name()))
-	}
-	return err
+	return atomicfile.Write(file, text, 0o600)
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/weir-sensor/weir/pkg/atomicfile"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
@@ -82,5 +83,5 @@ func (m *marks) save(topic string) error {
 	if err != nil {
 		return err
 	}
-	return replace(m.file, text)
+	return atomicfile.Write(m.file, text, 0o600)
 }

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/atomicfile"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
@@ -73,32 +73,5 @@ func (s *Sender) Sign(now time.Time, topic string, payload []byte) (signed []byt
 		return signed, nil
 	}
 	s.reserved = seq + s.ahead
-	return signed, replace(s.file, strconv.AppendUint(nil, s.reserved, 10))
-}
-
-// replace writes a file in one step that a power cut doesn't undo.
-func replace(path string, text []byte) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil // renamed all the same
-	}
-	_ = d.Sync()
-	return d.Close()
+	return signed, atomicfile.Write(s.file, strconv.AppendUint(nil, s.reserved, 10), 0o600)
 }
