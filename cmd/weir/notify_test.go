@@ -133,7 +133,7 @@ input(type="imtcp" port="601" address="127.0.0.1")
 	})
 	te.Eventually(t, patience, "flood in syslog", func() bool { return logged("<26>1 ", "raised: SYN packet count exceeded threshold") })
 	te.Eventually(t, patience, "failure in the metrics", func() bool {
-		return strings.Contains(s.get("http://"+metricsAddr+"/metrics"), `weir_notifier_failing{notifier="alertmanager 127.0.0.1:9093"} 1`)
+		return strings.Contains(s.get("http://"+metricsAddr+"/metrics"), `weir_notifier_failing{notifier="alertmanager 127.0.0.1:9093",server="<103795587>/bank_server"} 1`)
 	})
 	s.alertmanager()
 	te.Eventually(t, patience, "flood in Alertmanager", func() bool {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -121,6 +122,10 @@ func TestReadyMeansWork(t *testing.T) {
 		says(port, name+": ready\n")
 		if text := s.get("http://127.0.0.1:" + port + "/metrics"); !strings.Contains(text, "weir_build_info{") {
 			t.Errorf("%s exports nothing: %s", name, text)
+		} else if joined, ok := map[string]string{"sensor": "weir_mode", "controller": "weir_controller_limiting", "monitor": "weir_alert_raised"}[name]; ok {
+			if !regexp.MustCompile(joined + `{.*server="<103795587>/bank_server"`).MatchString(text) {
+				t.Errorf("%s doesn't say of which server it tells: rules can't join it to others", name)
+			}
 		}
 	}
 	b.Kill()

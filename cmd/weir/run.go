@@ -129,7 +129,7 @@ func newSetup(cmd *cobra.Command) (setup, error) {
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
 	}
-	return setup{cfg, log, cfg.Root(), cmd.Name(), &identities{}, metrics.New(version)}, cfg.Root().Validate()
+	return setup{cfg, log, cfg.Root(), cmd.Name(), &identities{}, metrics.New(version, cfg.Root().String())}, cfg.Root().Validate()
 }
 
 // connect starts to connect one component.

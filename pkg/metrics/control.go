@@ -11,11 +11,11 @@ import (
 )
 
 var (
-	commands   = counter("commands_total", "Commands that reached the controller, by what came of them.", "command", "status")
-	limiting   = gauge("controller_limiting", "Whether the controller has rate limiting on.")
-	leaseEnd   = gauge("controller_lease_end_timestamp_seconds", "When the limit ends unless its lease is renewed, in Unix seconds; 0 while it is off.")
-	renewals   = counter("lease_renewals_total", "How often the controller renewed a limit's lease.")
-	seesLimits = gauge("controller_datapath_readable", "Whether the controller can read the datapath.")
+	commands   = serverCounter("commands_total", "Commands that reached the controller, by what came of them.", "command", "status")
+	limiting   = serverGauge("controller_limiting", "Whether the controller has rate limiting on.")
+	leaseEnd   = serverGauge("controller_lease_end_timestamp_seconds", "When the limit ends unless its lease is renewed, in Unix seconds; 0 while it is off.")
+	renewals   = serverCounter("lease_renewals_total", "How often the controller renewed a limit's lease.")
+	seesLimits = serverGauge("controller_datapath_readable", "Whether the controller can read the datapath.")
 )
 
 // Controller exports a controller's.
@@ -43,14 +43,14 @@ func (e *Exporter) Controller(stats func(context.Context) (controller.Stats, err
 }
 
 var (
-	alertRaised = gauge("alert_raised", "Whether the monitor's alert of a metric stands.", "metric")
-	alerts      = counter("alerts_total", "How often the monitor's alert of a metric was raised.", "metric")
-	alertValue  = gauge("alert_value", "The metric's last value, in its own unit.", "metric")
-	alertLevel  = gauge("alert_level", "Over which value the alert is raised: the threshold, or a spike over the normal level.", "metric")
-	alertNormal = gauge("alert_normal", "The normal level of the metric as it was learned; 0 while it isn't known.", "metric")
-	heard       = gauge("monitor_heard_timestamp_seconds", "When the monitor heard of its sensor last, in Unix seconds; 0 for never.")
-	silent      = gauge("monitor_sensor_silent", "Whether the sensor was heard, and isn't any more.")
-	requested   = counter("monitor_commands_total", "Commands that the monitor has sent.", "command")
+	alertRaised = serverGauge("alert_raised", "Whether the monitor's alert of a metric stands.", "metric")
+	alerts      = serverCounter("alerts_total", "How often the monitor's alert of a metric was raised.", "metric")
+	alertValue  = serverGauge("alert_value", "The metric's last value, in its own unit.", "metric")
+	alertLevel  = serverGauge("alert_level", "Over which value the alert is raised: the threshold, or a spike over the normal level.", "metric")
+	alertNormal = serverGauge("alert_normal", "The normal level of the metric as it was learned; 0 while it isn't known.", "metric")
+	heard       = serverGauge("monitor_heard_timestamp_seconds", "When the monitor heard of its sensor last, in Unix seconds; 0 for never.")
+	silent      = serverGauge("monitor_sensor_silent", "Whether the sensor was heard, and isn't any more.")
+	requested   = serverCounter("monitor_commands_total", "Commands that the monitor has sent.", "command")
 )
 
 // Monitor exports a monitor's.
@@ -82,10 +82,10 @@ func unix(t time.Time) float64 {
 }
 
 var (
-	notifications = counter("notifications_total", "Attempts to notify somebody of alerts, by what came of them.", "notifier", "result")
-	notifyQueue   = gauge("notifications_queued", "Notifications that wait.", "notifier")
-	notifyLost    = counter("notifications_lost_total", "Notifications given up, since too many waited or the receiver refused them.", "notifier")
-	notifyFailing = gauge("notifier_failing", "Whether the last attempt of a notifier failed.", "notifier")
+	notifications = serverCounter("notifications_total", "Attempts to notify somebody of alerts, by what came of them.", "notifier", "result")
+	notifyQueue   = serverGauge("notifications_queued", "Notifications that wait.", "notifier")
+	notifyLost    = serverCounter("notifications_lost_total", "Notifications given up, since too many waited or the receiver refused them.", "notifier")
+	notifyFailing = serverGauge("notifier_failing", "Whether the last attempt of a notifier failed.", "notifier")
 )
 
 // Notifiers exports those of a monitor.

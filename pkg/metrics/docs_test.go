@@ -56,6 +56,10 @@ func TestMisses(t *testing.T) {
 		`weir_packets_total{verdict=~"drop|toss"}`:                    1,
 		`sum by (colour) (weir_lease_seconds)`:                        1,
 		`weir_lease_seconds{class="syn"} and on (instance) weir_mode`: 1,
+		`weir_alert_raised and on (server) weir_mode`:                 0,
+		`weir_alert_raised and on (server) weir_web_servers`:          1,
+		`weir_mode{server=~"$server"}`:                                0,
+		`weir_mode{server=~"$instance"}`:                              1,
 		`process_resident_memory_bytes{job="weir"}`:                   0,
 		`process_resident_memories{job="weir"}`:                       1,
 	} {
@@ -93,16 +97,14 @@ func exported(t *testing.T) series {
 }
 
 func (x series) misses(expr string) (wrong []string) {
-	labels := slices.Clone(scraped)
+	var names []string
 	for _, m := range wanted.FindAllStringSubmatch(expr, -1) {
 		name := m[1]
 		if x[name] == nil {
 			wrong = append(wrong, "there is no "+name)
 			continue
 		}
-		for label := range x[name] {
-			labels = append(labels, label)
-		}
+		names = append(names, name)
 		for _, l := range matcher.FindAllStringSubmatch(m[2], -1) {
 			if slices.Contains(scraped, l[1]) {
 				continue
@@ -112,7 +114,7 @@ func (x series) misses(expr string) (wrong []string) {
 				continue
 			}
 			for value := range strings.SplitSeq(l[3], "|") {
-				if !slices.Contains(x[name][l[1]], value) {
+				if !slices.Contains(x[name][l[1]], value) && value != "$"+l[1] { // the dashboard's own variable
 					wrong = append(wrong, name+" never has "+l[1]+"="+value)
 				}
 			}
@@ -120,8 +122,11 @@ func (x series) misses(expr string) (wrong []string) {
 	}
 	for _, g := range grouped.FindAllStringSubmatch(expr, -1) {
 		for label := range strings.SplitSeq(g[1], ",") {
-			if label = strings.TrimSpace(label); !slices.Contains(labels, label) {
-				wrong = append(wrong, "nothing has a label "+label)
+			label = strings.TrimSpace(label)
+			for _, name := range names { // what is joined or summed by needs it on either side
+				if x[name][label] == nil && !slices.Contains(scraped, label) {
+					wrong = append(wrong, name+" has no label "+label)
+				}
 			}
 		}
 	}

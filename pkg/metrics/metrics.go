@@ -18,6 +18,7 @@ import (
 // Exporter is one process's. Its components may be added at any time.
 type Exporter struct {
 	version string
+	server  string // the root of its topics, which tells one server's series from another's
 
 	mu      sync.Mutex
 	sources map[string]source // by what they tell of
@@ -33,9 +34,9 @@ type send func(f *family, value float64, labels ...string)
 // patience is how long a component may take to answer. They need microseconds.
 const patience = time.Second
 
-// New returns an exporter for a weir of some version.
-func New(version string) *Exporter {
-	return &Exporter{version: version, sources: map[string]source{}, ready: map[string]func(context.Context) error{}}
+// New returns an exporter for a weir of some version whose sensor, monitor and controller are those of a server.
+func New(version, server string) *Exporter {
+	return &Exporter{version: version, server: server, sources: map[string]source{}, ready: map[string]func(context.Context) error{}}
 }
 
 // add takes a source, in the place of one of the same name.
@@ -47,15 +48,16 @@ func (e *Exporter) add(name string, s source) {
 
 // family is all series of one name.
 type family struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
+	desc     *prometheus.Desc
+	kind     prometheus.ValueType
+	ofServer bool // its last label names the server
 }
 
 // families are all that there are.
 var families []*family
 
 func newFamily(kind prometheus.ValueType, name, help string, labels []string) *family {
-	f := &family{prometheus.NewDesc("weir_"+name, help, labels, nil), kind}
+	f := &family{desc: prometheus.NewDesc("weir_"+name, help, labels, nil), kind: kind}
 	families = append(families, f)
 	return f
 }
@@ -66,6 +68,21 @@ func gauge(name, help string, labels ...string) *family {
 
 func counter(name, help string, labels ...string) *family {
 	return newFamily(prometheus.CounterValue, name, help, labels)
+}
+
+// serverGauge tells of one server. Its sensor, monitor and controller may be processes of their own, on machines of their own: the
+// label server is what rules join their series by.
+func serverGauge(name, help string, labels ...string) *family {
+	return ofServer(gauge(name, help, append(labels, "server")...))
+}
+
+func serverCounter(name, help string, labels ...string) *family {
+	return ofServer(counter(name, help, append(labels, "server")...))
+}
+
+func ofServer(f *family) *family {
+	f.ofServer = true
+	return f
 }
 
 func flag(on bool) float64 {
@@ -100,6 +117,9 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		go func() {
 			a := answer{name: name}
 			a.err = s(ctx, func(f *family, value float64, labels ...string) {
+				if f.ofServer {
+					labels = append(labels, e.server)
+				}
 				a.metrics = append(a.metrics, f.metric(value, labels...))
 			})
 			answers <- a

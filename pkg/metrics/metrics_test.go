@@ -27,7 +27,7 @@ import (
 
 // full is an exporter of all components.
 func full() *Exporter {
-	e := New("1.2.3")
+	e := New("1.2.3", "<1>/bank")
 	e.Sensor(func(context.Context) (s sensor.Stats, err error) {
 		s.Counters[datapath.ClassSYN][datapath.VerdictDrop][datapath.ReasonSourceRate] = datapath.Count{Packets: 42, Bytes: 3108}
 		s.Control = datapath.Control{Enforce: true, Lease: 90 * time.Second, Limit: datapath.DefaultLimit}
@@ -87,12 +87,12 @@ func TestPromtoolFindsNothing(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	for _, want := range []string{
-		`weir_packets_total{class="syn",reason="source_rate",verdict="drop"} 42`,
-		`weir_packets_total{class="udp",reason="none",verdict="pass"} 0`,
-		`weir_packet_bytes_total{class="syn",verdict="drop"} 3108`,
-		`weir_mode{mode="enforce"} 1`, `weir_mode{mode="observe"} 0`, `weir_lease_seconds 90`, `weir_cpu_usage_ratio 0.125`,
-		`weir_attach_tier{tier="xdp-native"} 1`, `weir_attach_tier{tier="none"} 0`,
-		`weir_commands_total{command="unknown",status="failure"} 7`, `weir_commands_total{command="block_source",status="success"} 0`,
+		`weir_packets_total{class="syn",reason="source_rate",server="<1>/bank",verdict="drop"} 42`,
+		`weir_packets_total{class="udp",reason="none",server="<1>/bank",verdict="pass"} 0`,
+		`weir_packet_bytes_total{class="syn",server="<1>/bank",verdict="drop"} 3108`,
+		`weir_mode{mode="enforce",server="<1>/bank"} 1`, `weir_mode{mode="observe",server="<1>/bank"} 0`, `weir_lease_seconds{server="<1>/bank"} 90`, `weir_cpu_usage_ratio{server="<1>/bank"} 0.125`,
+		`weir_attach_tier{server="<1>/bank",tier="xdp-native"} 1`, `weir_attach_tier{server="<1>/bank",tier="none"} 0`,
+		`weir_commands_total{command="unknown",server="<1>/bank",status="failure"} 7`, `weir_commands_total{command="block_source",server="<1>/bank",status="success"} 0`,
 		`weir_mqtt_connected{component="monitor"} 1`, `weir_certificate_expiry_timestamp_seconds{component="web"} 1.729697327e+09`,
 		`version="1.2.3"} 1`, "process_resident_memory_bytes ", "go_goroutines ",
 	} {
@@ -145,7 +145,7 @@ func TestSourceThatHangs(t *testing.T) {
 }
 
 func TestReady(t *testing.T) {
-	e := New("")
+	e := New("", "")
 	e.Expect("sensor")
 	e.Ready("broker", nil)
 	status, text := get(t, e, Config{}, "/readyz")
@@ -172,7 +172,7 @@ func TestToken(t *testing.T) {
 			t.Errorf("%q: %d, want %d", shown, got, want)
 		}
 	}
-	if status, _ := get(t, New(""), cfg, "/healthz"); status != http.StatusOK {
+	if status, _ := get(t, New("", ""), cfg, "/healthz"); status != http.StatusOK {
 		t.Error("a probe needs a token")
 	}
 	for _, path := range []string{"/debug/pprof/", "/", "/metrics/x"} {

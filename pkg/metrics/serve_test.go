@@ -27,7 +27,7 @@ func TestCertificateThatComesLater(t *testing.T) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer end()
-	running.Go(func() { _ = New("").Run(ctx, cfg, log) })
+	running.Go(func() { _ = New("", "").Run(ctx, cfg, log) })
 	<-failed
 	for from, to := range map[string]string{key: cfg.TLSKey, cert: cfg.TLSCert} {
 		if err := os.Link(from, to); err != nil {
