@@ -95,7 +95,8 @@ func BenchmarkBrokerTLS(b *testing.B) {
 }
 
 // BenchmarkCommandUnderFlood measures how long a command takes from its publisher to the controller while 50 members flood the broker as
-// fast as they can, from another host: with metrics of theirs, and with what they may not publish.
+// fast as they can, from another host: with metrics of theirs, small and as large as may be, and with what they may not publish. It begins
+// with the flood, while each may still send what it has saved up.
 func BenchmarkCommandUnderFlood(b *testing.B) {
 	const hostile, commands = 50, 300
 	s := newGuardedSite(b)
@@ -123,16 +124,23 @@ func BenchmarkCommandUnderFlood(b *testing.B) {
 	for b.Loop() {
 		_, calm := measure()
 		ctx, stop := context.WithCancel(b.Context())
-		var flooding sync.WaitGroup
+		var flooding, connected sync.WaitGroup
+		connected.Add(hostile)
 		for i := range hostile {
 			name := names[i%len(names)]
 			flooding.Go(func() {
 				c := s.member(s.Attacker, name)
+				connected.Done()
+				connected.Wait()
 				topic := metricsOf(name)
 				if i%5 == 0 {
 					topic = wire.DefaultRoot.Command()
 				}
-				for payload := strings.Repeat("x", 1000); ctx.Err() == nil; {
+				payload := strings.Repeat("x", 1000)
+				if i%2 == 0 {
+					payload = strings.Repeat("x", wire.MaxPayload)
+				}
+				for ctx.Err() == nil {
 					if !c.IsConnectionOpen() {
 						c = s.member(s.Attacker, name) // the broker has ended it
 					}
@@ -141,7 +149,7 @@ func BenchmarkCommandUnderFlood(b *testing.B) {
 				c.Disconnect(0)
 			})
 		}
-		time.Sleep(time.Second)
+		connected.Wait()
 		p50, p99 := measure()
 		stop()
 		flooding.Wait()

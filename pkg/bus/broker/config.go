@@ -39,14 +39,7 @@ const (
 	maxSubscriptions = 1000 // of one client
 	maxRetained      = 4096 // topics
 	retainedDays     = 3650 // a status that nothing has changed must not go away
-	publishRate      = 1000 // packets per second and client, averaged
-	publishBurst     = 2000 // packets
-	memberRate       = 200  // packets per second of all clients of an identity; a sensor sends two
-	memberBurst      = 1000 // packets
 	maxLevels        = 16   // of a topic; weir's have five or six
-
-	publishBytes      = 16 << 20 // payload bytes per second and client, averaged
-	publishBytesBurst = 64 << 20 // bytes
 
 	connectTimeout = 10 * time.Second
 )

@@ -11,7 +11,6 @@ import (
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
-	"golang.org/x/time/rate"
 
 	"github.com/weir-sensor/weir/pkg/access"
 	"github.com/weir-sensor/weir/pkg/console"
@@ -46,7 +45,7 @@ func (*guard) ID() string { return "guard" }
 
 func (*guard) Provides(b byte) bool {
 	switch b {
-	case mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnSubscribe, mochi.OnWill,
+	case mochi.OnConnectAuthenticate, mochi.OnPacketRead, mochi.OnACLCheck, mochi.OnPublish, mochi.OnSubscribe, mochi.OnWill,
 		mochi.OnClientExpired, mochi.OnDisconnect:
 		return true
 	}
@@ -125,9 +124,6 @@ func (g *guard) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 	}
 	if err := g.members.may(cl, do, topic); err != nil {
 		g.warn("a client was refused", "client", cl.ID, "err", err)
-		if write {
-			g.slow(cl, 0) // OnPublish isn't asked
-		}
 		return false
 	}
 	return true
@@ -135,10 +131,8 @@ func (g *guard) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 
 func reserved(topic string) bool { return strings.HasPrefix(topic, "$") }
 
-// OnPublish slows a client down to its rate by not reading on, so that nothing is lost and nobody else waits. Retained
-// commands are refused: they would be carried out again by every controller that connects later.
+// OnPublish refuses retained commands: they would be carried out again by every controller that connects later.
 func (g *guard) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
-	g.slow(cl, len(pk.Payload))
 	if g.members != nil {
 		return g.judge(cl, pk)
 	}
@@ -171,27 +165,6 @@ func (g *guard) judge(cl *mochi.Client, pk packets.Packet) (packets.Packet, erro
 	}
 	pk.FixedHeader.Retain = pk.FixedHeader.Retain && g.mayRetain(cl, pk.TopicName)
 	return pk, nil
-}
-
-// pace is how fast one client may publish, or all of one identity together.
-type pace struct{ packets, bytes *rate.Limiter }
-
-// slow waits until a client may send its next message.
-func (g *guard) slow(cl *mochi.Client, bytes int) {
-	var key any = cl
-	each, burst := publishRate, publishBurst
-	if g.members != nil {
-		key, each, burst = string(cl.Properties.Username), memberRate, memberBurst
-	}
-	g.mu.Lock()
-	p := g.pace[key]
-	if p == nil {
-		p = &pace{rate.NewLimiter(rate.Limit(each), burst), rate.NewLimiter(publishBytes, publishBytesBurst)}
-		g.pace[key] = p
-	}
-	g.mu.Unlock()
-	now := time.Now()
-	time.Sleep(max(p.packets.ReserveN(now, 1).DelayFrom(now), p.bytes.ReserveN(now, bytes).DelayFrom(now)))
 }
 
 // OnDisconnect forgets the client, and its session if that ends with it. An identity's pace goes on: who comes back has no new burst.

@@ -22,7 +22,7 @@ func TestPublishersAreSlowedDown(t *testing.T) {
 	b, _ := start(t)
 	others, flooder := client(t, "tcp://"+b.Addr()), client(t, "tcp://"+b.Addr())
 	began := time.Now()
-	const n = publishBurst + publishRate
+	n := strangerPace.packetsBurst + int(strangerPace.packets)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -47,7 +47,7 @@ func TestPublishersAreSlowedDown(t *testing.T) {
 	if took := time.Since(began); took < 900*time.Millisecond {
 		t.Errorf("%d messages in %v", n, took)
 	}
-	if got := atomic.LoadInt64(&b.server.Info.MessagesReceived); got < n {
+	if got := atomic.LoadInt64(&b.server.Info.MessagesReceived); got < int64(n) {
 		t.Errorf("%d of %d were read", got, n)
 	}
 }

@@ -308,25 +308,6 @@ func TestAliases(t *testing.T) {
 	expect(t, commands, "mine")
 }
 
-// TestRefusedMessagesAreSlowedDown, too: they cost the broker as much.
-func TestRefusedMessagesAreSlowedDown(t *testing.T) {
-	b := newBank(t)
-	c, second := b.client(t, b.sensor), b.client(t, b.sensor)
-	began := time.Now()
-	const n = memberBurst + memberRate
-	for i := range n {
-		if i == n/2 {
-			c.Disconnect(100)
-			c = second
-		}
-		c.Publish("org/north/server/control/command", 0, false, "x")
-	}
-	publish(t, c, "org/north/server/metrics/cpu", false, "x")
-	if took := time.Since(began); took < 900*time.Millisecond {
-		t.Errorf("%d messages that aren't allowed took %v", n, took)
-	}
-}
-
 func write(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := conn.Write([]byte(text)); err != nil {
