@@ -27,7 +27,10 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		os.Setenv("WEIR_CONFIG", "")                    // this machine's settings are none of the tests'
+		os.Setenv("WEIR_CONFIG", "") // this machine's settings are none of the tests'
+		if os.Getenv("GORACE") == "" {
+			os.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command that ends, else
+		}
 		if binary = os.Getenv("BINARY"); binary != "" { // where there is no compiler: see scripts/vm
 			return m.Run()
 		}

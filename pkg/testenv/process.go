@@ -46,6 +46,9 @@ func (p *Process) start(t testing.TB, h *Host) {
 	}()
 	t.Cleanup(func() {
 		p.Stop()
+		if strings.Contains(p.Output(), "WARNING: DATA RACE") { // the race detector's, of a program built with it
+			t.Errorf("%s: %s has a data race", h.Name, strings.Join(p.cmd.Args, " "))
+		}
 		if t.Failed() {
 			t.Logf("%s: %s printed:\n%s", h.Name, strings.Join(p.cmd.Args, " "), tail(controls.ReplaceAllString(p.Output(), " ")))
 		}
