@@ -32,6 +32,11 @@ func (s setup) newScaler(log *slog.Logger) (*scaler.Scaler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scaling.backend %s: %w", c.Backend, err)
 	}
+	if c, ok := backend.(interface{ Check() error }); ok { // what may be mended meanwhile keeps nothing from starting
+		if err := c.Check(); err != nil {
+			log.Warn("commands to scale will fail until this is mended", "err", err)
+		}
+	}
 	return scaler.New(cfg, backend, log), nil
 }
 

@@ -27,6 +27,18 @@ func handedOver(path string) bool {
 
 const maxSecret = 4 << 10 // bytes
 
+// Check errs if others than its owner may read or write a file.
+func Check(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !Private(path, info) {
+		return fmt.Errorf("%s can be read by others: chmod 600 %s", path, path)
+	}
+	return nil
+}
+
 // ReadLine reads a secret that is one line, without the line's end. What others may read is refused.
 func ReadLine(path string) ([]byte, error) {
 	info, err := os.Stat(path)
@@ -36,8 +48,8 @@ func ReadLine(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() || info.Size() > maxSecret {
 		return nil, fmt.Errorf("%s: name a file of one line", path)
 	}
-	if !Private(path, info) {
-		return nil, fmt.Errorf("%s can be read by others: chmod 600 %s", path, path)
+	if err := Check(path); err != nil {
+		return nil, err
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

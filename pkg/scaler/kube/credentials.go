@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/weir-sensor/weir/pkg/secretfile"
 )
 
 // api is an API server, and as whom to talk to it.
@@ -24,6 +26,7 @@ type api struct {
 	namespace string
 	token     string // "" for a client certificate
 	client    *http.Client
+	inline    bool // the kubeconfig itself holds the token or the key
 }
 
 // Credentials say where they are.
@@ -108,7 +111,10 @@ func (c Credentials) readKubeconfig() (*api, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Kubeconfig, err)
 	}
-	return a, nil
+	if a.inline {
+		err = secretfile.Check(c.Kubeconfig)
+	}
+	return a, err
 }
 
 // parseKubeconfig takes paths from dir.
@@ -143,16 +149,24 @@ func (k *kubeconfig) user(a *api, name, dir string) (cert, key []byte, err error
 		case !u.Exec.IsZero() || !u.Provider.IsZero():
 			return nil, nil, errors.New("weir starts no program for credentials: give it a user with token, tokenFile or client-certificate")
 		case u.TokenFile != "":
-			token, err := os.ReadFile(inDir(dir, u.TokenFile))
+			file := inDir(dir, u.TokenFile)
+			token, err := os.ReadFile(file)
 			a.token = strings.TrimSpace(string(token))
+			if err == nil {
+				err = secretfile.Check(file)
+			}
 			return nil, nil, err
 		case u.Token != "":
-			a.token = u.Token
+			a.token, a.inline = u.Token, true
 			return nil, nil, nil
 		}
+		a.inline = u.KeyData != ""
 		cert, err = dataOrFile(u.CertData, u.Cert, dir)
 		if err == nil {
 			key, err = dataOrFile(u.KeyData, u.Key, dir)
+		}
+		if err == nil && !a.inline && u.Key != "" {
+			err = secretfile.Check(inDir(dir, u.Key))
 		}
 		if err == nil && (cert == nil || key == nil) {
 			err = fmt.Errorf("user %.100q has neither token, tokenFile nor client-certificate with client-key", name)

@@ -8,26 +8,30 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/scaler"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
-// Pool is a workload. Its servers are replicas.
+// Pool is a workload. Its servers are replicas. It is for one operation at a time, beside Size.
 type Pool struct {
 	credentials Credentials
 	namespace   string
 	kind, name  string
+	known       atomic.Int64 // replicas, as Size found them or Resize set them last; unknown at first
 }
+
+const unknown = -1
 
 var (
 	kinds    = map[string]string{"deployment": "deployments", "statefulset": "statefulsets"}
 	validate = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 )
 
-// New returns a Pool of a workload like deployment/bank. Without a namespace that of the credentials is taken, which are read now, to
-// find what is wrong, and again whenever they are needed.
+// New returns a Pool of a workload like deployment/bank. Without a namespace that of the credentials is taken, which are read whenever they
+// are needed.
 func New(workload, namespace string, c Credentials) (*Pool, error) {
 	kind, name, _ := strings.Cut(workload, "/")
 	if kinds[kind] == "" || !validate.MatchString(name) {
@@ -37,9 +41,15 @@ func New(workload, namespace string, c Credentials) (*Pool, error) {
 		return nil, fmt.Errorf("scaling.kubernetes.namespace %.100q: give a name", namespace)
 	}
 	c.pod = podDir
-	p := &Pool{c, namespace, kinds[kind], name}
-	_, err := c.read()
-	return p, err
+	p := &Pool{credentials: c, namespace: namespace, kind: kinds[kind], name: name}
+	p.known.Store(unknown)
+	return p, nil
+}
+
+// Check tells whether the credentials can be read and used as they are now.
+func (p *Pool) Check() error {
+	_, err := p.credentials.read()
+	return err
 }
 
 // scale is autoscaling/v1's Scale, as far as it counts.
@@ -98,8 +108,11 @@ func (p *Pool) Size(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	var s scale
-	err = a.do(ctx, "GET", p.path(a)+"/scale", nil, &s)
-	return s.Spec.Replicas, err
+	if err := a.do(ctx, "GET", p.path(a)+"/scale", nil, &s); err != nil {
+		return 0, err
+	}
+	p.known.Store(int64(s.Spec.Replicas))
+	return s.Spec.Replicas, nil
 }
 
 func (p *Pool) path(a *api) string {
@@ -134,24 +147,28 @@ func (p *Pool) Resize(ctx context.Context, to int) (string, error) {
 	return fmt.Sprintf("%s has %d replicas", what, to), nil
 }
 
-// ask sets the number, on the version that was read: nobody else's change is overwritten.
+// ask sets the number, on the version that was read, if it is the number that was counted before: nobody else's change is overwritten.
 func (p *Pool) ask(ctx context.Context, a *api, to int) (from int, err error) {
-	var first *int
 	for range conflicts {
 		var s scale
 		if err := a.do(ctx, "GET", p.path(a)+"/scale", nil, &s); err != nil {
 			return 0, err
 		}
 		from := s.Spec.Replicas
-		if first != nil && from != *first {
-			return 0, errOthers{*first, from}
+		if known := int(p.known.Swap(int64(from))); known != unknown && from != known && from != to {
+			return 0, errOthers{known, from}
 		}
-		first = &from
 		if from == to {
 			return from, nil
 		}
 		s.Kind, s.APIVersion, s.Spec.Replicas = "Scale", "autoscaling/v1", to
 		err = a.do(ctx, "PUT", p.path(a)+"/scale", s, &s)
+		switch {
+		case err == nil:
+			p.known.Store(int64(to))
+		case !isAnswer(err): // it may have been done
+			p.known.Store(unknown)
+		}
 		if err == nil || !isConflict(err) {
 			return from, err
 		}

@@ -161,15 +161,80 @@ func TestCredentials(t *testing.T) {
 		"client-certificate: /nowhere, client-key: /nowhere":           "/nowhere: no such file",
 		"tokenFile: /nowhere": "/nowhere: no such file",
 	} {
-		_, err := New("deployment/web", "", c.kubeconfig(user))
+		p, err := New("deployment/web", "", c.kubeconfig(user))
+		expect(t, user, err, "") // the controller starts all the same
+		expect(t, user, p.Check(), want)
+		_, err = p.Size(t.Context())
 		expect(t, user, err, want)
 	}
 	lost := c.kubeconfig("token: x")
 	for context, want := range map[string]string{"lost": `no user "nobody"`, "nope": `no context "nope"`} {
 		lost.Context = context
-		_, err := New("deployment/web", "", lost)
-		expect(t, context, err, want)
+		p, err := New("deployment/web", "", lost)
+		expect(t, context, err, "")
+		expect(t, context, p.Check(), want)
 	}
+}
+
+// Credentials that others may read are refused, wherever they are; it is tried again with the next command.
+func TestCredentialsThatOthersCanRead(t *testing.T) {
+	c := newCluster(t)
+	cert, key, _ := clientCertificate(t)
+	dir := t.TempDir()
+	for _, row := range []struct{ user, file, text string }{
+		{"token: " + token, "", ""},
+		{"client-certificate-data: " + b64(cert) + ", client-key-data: " + b64(key), "", ""},
+		{"tokenFile: " + filepath.Join(dir, "token"), "token", token},
+		{"client-certificate-data: " + b64(cert) + ", client-key: " + filepath.Join(dir, "key"), "key", key},
+	} {
+		creds := c.kubeconfig(row.user)
+		file := creds.Kubeconfig
+		if row.file != "" {
+			file = filepath.Join(dir, row.file)
+			if err := errors.Join(os.WriteFile(file, []byte(row.text), 0o600), os.Chmod(creds.Kubeconfig, 0o644)); err != nil { // it holds no secret
+				t.Fatal(err)
+			}
+		}
+		p, err := New("deployment/web", "", creds)
+		expect(t, row.user, err, "")
+		expect(t, row.user, p.Check(), "")
+		for mode, want := range map[os.FileMode]string{0o644: file + " can be read by others: chmod 600 " + file, 0o600: ""} {
+			if err := os.Chmod(file, mode); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, row.user, p.Check(), want)
+		}
+	}
+}
+
+// Somebody scales between the count, on which it was decided what there is to be, and the change.
+func TestChangedSinceCounted(t *testing.T) {
+	c := newCluster(t)
+	p := c.pool("token: " + token)
+	size := func(want int) {
+		t.Helper()
+		if n, err := p.Size(t.Context()); n != want || err != nil {
+			t.Fatalf("%d, %v, want %d", n, err, want)
+		}
+	}
+	size(2)
+	c.set(5)
+	err := resize(t, p, 3, 20*time.Second)
+	expect(t, "another's number", err, "somebody else scales it, from 2 to 5")
+	if !errors.Is(err, scaler.ErrOthers) || c.replicas != 5 {
+		t.Errorf("%d replicas, %#v", c.replicas, err)
+	}
+	size(5)
+	c.version++ // another's change that isn't the number's
+	expect(t, "after a new count", resize(t, p, 6, 20*time.Second), "")
+	c.set(4)
+	expect(t, "another's number after ours", resize(t, p, 5, 20*time.Second), "somebody else scales it, from 6 to 4") // as to undo it
+	size(4)
+	c.set(3)
+	expect(t, "as wanted already", resize(t, p, 3, 20*time.Second), "")
+	c.meddle = func() { c.set(4); c.meddle = nil; panic(http.ErrAbortHandler) } // it is done, and the answer is lost
+	expect(t, "an answer that is lost", resize(t, p, 4, 20*time.Second), "can't be reached")
+	expect(t, "undone", resize(t, p, 3, 20*time.Second), "")
 }
 
 // TestInPod plays a pod by its variables and a folder.
@@ -188,6 +253,7 @@ func TestInPod(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", u.Hostname())
 	t.Setenv("KUBERNETES_SERVICE_PORT", u.Port())
 	p := &Pool{credentials: Credentials{pod: dir}, kind: "deployments", name: "web"}
+	p.known.Store(unknown)
 	expect(t, "in a pod", resize(t, p, 3, 20*time.Second), "")
 	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("rotated"), 0o600); err != nil {
 		t.Fatal(err)
@@ -201,8 +267,9 @@ func TestInPod(t *testing.T) {
 	}
 	expect(t, "another authority", resize(t, p, 3, 2*time.Second), "certificate")
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	_, err = New("deployment/web", "", Credentials{})
-	expect(t, "no pod", err, "give scaling.kubernetes.kubeconfig")
+	nowhere, err := New("deployment/web", "", Credentials{})
+	expect(t, "names", err, "")
+	expect(t, "no pod", nowhere.Check(), "give scaling.kubernetes.kubeconfig")
 }
 
 func newCertificate(t *testing.T) string { cert, _, _ := clientCertificate(t); return cert }

@@ -41,6 +41,9 @@ func isConflict(err error) bool {
 	return errors.As(err, &e) && e.code == http.StatusConflict
 }
 
+// isAnswer tells an error that the server has told from one by which its answer was lost.
+func isAnswer(err error) bool { return errors.As(err, new(apiError)) }
+
 // do makes a request, and again where the server is too busy: it has done nothing then.
 func (a *api) do(ctx context.Context, method, path string, body, answer any) error {
 	var text []byte
