@@ -118,7 +118,7 @@ func (s *Scaler) attempt(ctx context.Context, p *pending) Outcome {
 	if err == nil {
 		s.note(func(st *state) {
 			st.Pending, st.Changed = nil, time.Now()
-			st.Added = credit(st.Added, p.Origin, p.By)
+			st.Added = trim(credit(st.Added, p.Origin, p.By), MaxServers) // scaling.max bounds those that are counted
 		})
 		s.log.Info("scaled", "from", p.From, "to", p.To, "origin", p.Origin, "id", p.ID, "detail", detail)
 		return s.outcome(&p.Order, p.To, fmt.Sprintf("%s instead of %d: %s", servers(p.To), p.From, detail), nil)
@@ -186,7 +186,7 @@ func (s *Scaler) count(ctx context.Context) (int, error) {
 // counted notes a number. The lock is held.
 func (s *Scaler) counted(n int) {
 	s.running = n
-	s.state.Added = trim(s.state.Added, n-s.cfg.Min)
+	s.state.counted(time.Now(), n-s.cfg.Min)
 }
 
 func (s *Scaler) take(now time.Time, o *Order) error {

@@ -260,24 +260,51 @@ func TestCredit(t *testing.T) {
 	}
 }
 
-// TestServersThatWentByThemselves aren't taken away again.
+// TestServersThatWentByThemselves aren't taken away again; those that are only unwell for a while stay whose they are.
 func TestServersThatWentByThemselves(t *testing.T) {
+	began := time.Unix(1_700_000_000, 0)
+	st := state{Added: map[string]int{"ctl": 1, "monitor": 2}}
+	for _, c := range []struct {
+		after time.Duration
+		most  int // counted beyond the least
+		want  string
+	}{
+		{0, 3, "map[ctl:1 monitor:2]"},
+		{time.Minute, 0, "map[ctl:1 monitor:2]"}, // a dip
+		{2 * time.Minute, 3, "map[ctl:1 monitor:2]"},
+		{time.Hour, 2, "map[ctl:1 monitor:2]"}, // another
+		{time.Hour + goneAfter - 1, 1, "map[ctl:1 monitor:2]"},
+		{time.Hour + goneAfter, 2, "map[monitor:2]"}, // it lasts
+		{time.Hour + goneAfter + 1, 0, "map[monitor:2]"},
+		{0, 0, "map[monitor:2]"}, // the clock was set back
+		{goneAfter, 0, "map[]"},
+	} {
+		st.counted(began.Add(c.after), c.most)
+		if got := fmt.Sprint(st.Added); got != c.want {
+			t.Errorf("after %v: %s, want %s", c.after, got, c.want)
+		}
+	}
+}
+
+// A back-end that counts servers that are well, as scaling.exec's does, counts fewer for a while. The monitor's are taken away all the same.
+func TestDip(t *testing.T) {
 	b := &fakeBackend{size: 1}
 	cfg := testConfig(t)
 	cfg.CoolDown = 0
 	s := New(cfg, b, silent)
 	expect(t, "up", s.Scale(t.Context(), Order{By: 2, Origin: "monitor"}), 3, "")
-	b.size = 2
-	o := s.Scale(t.Context(), Order{By: 1, Origin: "ctl"})
-	expect(t, "up", o, 3, "")
-	if got := fmt.Sprint(o.Servers.Added); got != "map[ctl:1 monitor:1]" {
+	b.size = 1
+	o := s.Scale(t.Context(), Order{By: -1, Origin: "monitor"})
+	expect(t, "down", o, 1, "scaling.min is 1")
+	if got := fmt.Sprint(o.Servers.Added); got != "map[monitor:2]" {
 		t.Errorf("whose: %s", got)
 	}
-	b.size = 1
-	o = s.Scale(t.Context(), Order{By: -1, Origin: "monitor"})
-	expect(t, "down", o, 1, "scaling.min is 1")
-	if len(o.Servers.Added) != 0 {
-		t.Errorf("whose: %v", o.Servers.Added)
+	s = New(cfg, b, silent) // killed meanwhile
+	b.size = 3
+	for want := range 2 {
+		if o = s.Scale(t.Context(), Order{By: -1, Origin: "monitor"}); o.Err != nil || o.Servers.Added["monitor"] != 1-want {
+			t.Errorf("down: %v, %v", o.Err, o.Servers.Added)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ type state struct {
 	Pending *pending       `json:"pending,omitempty"`
 	Added   map[string]int `json:"added,omitempty"` // by origin
 	Changed time.Time      `json:"changed"`         // the last success
+	Short   time.Time      `json:"short,omitzero"`  // since when too few are counted for Added; zero for not now
 }
 
 // pending is an order that was begun. It isn't changed once it is noted.
@@ -75,6 +76,22 @@ func credit(added map[string]int, origin string, by int) map[string]int {
 		}
 	}
 	return added
+}
+
+// goneAfter is how long too few servers must be counted until they count as gone. Some back-ends count those that are well, and others
+// may restart: whose they are mustn't be lost by that.
+const goneAfter = 5 * time.Minute
+
+// counted notes a number that was found at some time: of those added there can't be more than most.
+func (st *state) counted(now time.Time, most int) {
+	switch fewer := trim(st.Added, most); {
+	case maps.Equal(fewer, st.Added):
+		st.Short = time.Time{}
+	case st.Short.IsZero() || st.Short.After(now):
+		st.Short = now
+	case now.Sub(st.Short) >= goneAfter:
+		st.Added, st.Short = fewer, time.Time{}
+	}
 }
 
 // trim forgets servers that have gone by themselves: beyond the least there can't be more of them than most.
