@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/console"
+	"github.com/weir-sensor/weir/pkg/notify"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
@@ -36,7 +37,7 @@ type Monitor struct {
 	log      *slog.Logger
 	out      *console.Printer
 	warnings console.Complaints
-	notifier Notifier        // nil for none
+	notifier Notifier
 	running  context.Context // Run's, for tests of the notifier
 	commands chan Request
 
@@ -77,6 +78,7 @@ func New(cfg Config, b Bus, out io.Writer, log *slog.Logger) (*Monitor, error) {
 		silence:    silence{limit: cfg.silence()},
 		sent:       map[string]uint64{},
 		times:      map[string]uint64{},
+		notifier:   &notify.Notifiers{}, // none
 	}
 	for of := range numMetrics {
 		m.detectors[of] = NewDetector(cfg.detector(of))

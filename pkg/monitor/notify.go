@@ -2,26 +2,18 @@ package monitor
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
-// errNoNotifier is that of a monitor that tells the broker only.
-var errNoNotifier = errors.New("no notifier is configured: set notify.alertmanager, notify.webhook or notify.syslog of the monitor")
-
 // testNotifier does what test_alert says, and answers it. It waits for receivers, so it has a goroutine of its own.
 func (m *Monitor) testNotifier(c wire.Command) {
 	now := time.Now()
 	s := wire.Status{Command: c.Command, Status: wire.Success, ID: c.ID, Origin: c.Origin, SignedBy: c.SignedBy}
-	var err error
-	if m.notifier == nil {
-		err = errNoNotifier
-	} else {
-		s.Detail, err = m.notifier.Test(m.running, now, sender(c))
-	}
+	detail, err := m.notifier.Test(m.running, now, sender(c))
+	s.Detail = detail
 	if err != nil {
 		s.Status, s.Detail = wire.Failure, err.Error()
 		m.warnings.Warn(now, "a test of the notifiers failed", "origin", c.Origin, "signed_by", c.SignedBy, "err", err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/bus/bustest"
+	"github.com/weir-sensor/weir/pkg/notify"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
@@ -83,7 +84,7 @@ func TestMonitorNotifies(t *testing.T) {
 		if s := answer(); s.Status != wire.Failure || s.Detail != "pager: down" || p.tests[1] != "mqttx" {
 			t.Errorf("%+v, asked by %q", s, p.tests)
 		}
-		m.notifier = nil
+		m.notifier = &notify.Notifiers{}
 		deliver(cfg.Root.Command(), test, bus.Message{})
 		if s := answer(); s.Status != wire.Failure || !strings.Contains(s.Detail, "notify.alertmanager") {
 			t.Errorf("%+v", s)

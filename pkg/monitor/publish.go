@@ -71,9 +71,7 @@ func (m *Monitor) alert(a wire.Alert) {
 	if a.State == wire.AlertRaised {
 		m.times[a.Metric]++
 	}
-	if m.notifier != nil {
-		m.notifier.Notify(a)
-	}
+	m.notifier.Notify(a)
 	payload, err := wire.Encode(a)
 	if err == nil {
 		// Eventually doesn't wait: the broker gets it when it is there.

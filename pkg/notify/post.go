@@ -47,8 +47,21 @@ func (p poster) post(ctx context.Context, body []byte, header http.Header) error
 		return err
 	}
 	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode >= 300 && answer.StatusCode < 400 {
+		return redirected(answer)
+	}
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer)) // it is for people only
 	return judge(answer.StatusCode, string(text))
+}
+
+// redirected is to be mended by whoever runs the receiver or weir, so it is tried again. Of the new address only the host is told.
+func redirected(answer *http.Response) error {
+	where := "elsewhere"
+	if u, err := answer.Location(); err == nil && u.Host != "" {
+		where = printable(u.Scheme + "://" + u.Host)
+	}
+	return fmt.Errorf("%d %s: it leads to %.200s, and redirections aren't followed: give the address where they end",
+		answer.StatusCode, http.StatusText(answer.StatusCode), where)
 }
 
 // judge tells what a status means. A client's error won't go away by itself, but for those that say so.
