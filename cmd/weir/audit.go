@@ -136,14 +136,14 @@ func auditWriter(w io.Writer, format string) (put func(audit.Record) error, flus
 		return func(r audit.Record) error { return e.Encode(r) }, func() error { return nil }, nil
 	case "csv":
 		c := csv.NewWriter(w)
-		head := "seq,time,host,component,kind,command,source,server,id,origin,signed_by,user,role,from,result,detail,count"
+		head := "seq,time,host,component,kind,command,source,server,id,origin,signed_by,user,role,from,result,detail,count,servers"
 		if err := c.Write(strings.Split(head, ",")); err != nil {
 			return nil, nil, err
 		}
 		return func(r audit.Record) error {
 			row := []string{
 				strconv.FormatUint(r.Seq, 10), r.Time.Format(time.RFC3339Nano), r.Host, r.Component, r.Kind, r.Command, r.Source, r.Server, r.ID, r.Origin,
-				r.SignedBy, r.User, r.Role, r.From, r.Result, r.Detail, strconv.Itoa(r.Count),
+				r.SignedBy, r.User, r.Role, r.From, r.Result, r.Detail, strconv.Itoa(r.Count), strconv.Itoa(r.Servers),
 			}
 			for i, cell := range row {
 				if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {

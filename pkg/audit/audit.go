@@ -24,6 +24,7 @@ type Event struct {
 	Kind     string `json:"kind"`                // command, refused, signed_in, …
 	Command  string `json:"command,omitempty"`   //
 	Source   string `json:"source,omitempty"`    // that the command is about
+	Servers  int    `json:"servers,omitempty"`   // that the command adds or takes away
 	Server   string `json:"server,omitempty"`    // the topics' prefix
 	ID       string `json:"id,omitempty"`        // of the command
 	Origin   string `json:"origin,omitempty"`    // as the command claims

@@ -99,7 +99,7 @@ func (a *approvals) alarm(now time.Time) <-chan time.Time {
 // await says that a command waits for a second person.
 func (c *Controller) await(now time.Time, cmd wire.Command, person string, until time.Time) {
 	c.log.Info("a command waits for a second person", "command", cmd.Command, "source", cmd.Source, "person", person, "id", cmd.ID, "until", until)
-	c.report(now, wire.Status{
+	c.reportOf(now, cmd, wire.Status{
 		Command: cmd.Command, Status: wire.Failure, ID: cmd.ID, Origin: cmd.Origin, SignedBy: cmd.SignedBy, ApprovalUntil: wire.Timestamp(until),
 		Detail: fmt.Sprintf("not done yet: %s asks for it, and it is done if another operator sends the same within %v",
 			person, until.Sub(now).Round(time.Second)),

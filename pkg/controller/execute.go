@@ -188,5 +188,5 @@ func (c *Controller) refuse(now time.Time, cmd wire.Command, err error) {
 }
 
 func (c *Controller) answer(now time.Time, cmd wire.Command, result, detail string) {
-	c.report(now, wire.Status{Command: cmd.Command, Status: result, Detail: detail, ID: cmd.ID, Origin: cmd.Origin, SignedBy: cmd.SignedBy})
+	c.reportOf(now, cmd, wire.Status{Command: cmd.Command, Status: result, Detail: detail, ID: cmd.ID, Origin: cmd.Origin, SignedBy: cmd.SignedBy})
 }

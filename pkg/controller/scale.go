@@ -58,7 +58,7 @@ func (c *Controller) hand(ctx context.Context, s scaled) {
 
 // scale carries a command out beside all others, which go on meanwhile, as do leases.
 func (c *Controller) scale(now time.Time, cmd wire.Command, asked []wire.Command) {
-	by := int(max(cmd.Count, 1))
+	by := cmd.Servers()
 	if cmd.Command == wire.ScaleDownServers {
 		by = -by
 		c.out.Printf("Scaling down servers...")
@@ -71,9 +71,19 @@ func (c *Controller) scale(now time.Time, cmd wire.Command, asked []wire.Command
 		}
 		return
 	}
-	order := scaler.Order{By: by, ID: cmd.ID, Origin: owner(cmd), SignedBy: cmd.SignedBy}
+	order := scaler.Order{By: by, Sender: sender(cmd)}
+	order.Origin = owner(cmd)
+	for _, a := range asked {
+		if sender(a) != sender(cmd) {
+			order.Others = append(order.Others, sender(a))
+		}
+	}
 	ctx := c.whileScaling
 	c.scaling.Go(func() { c.hand(ctx, scaled{asked, c.scaler.Scale(ctx, order)}) })
+}
+
+func sender(cmd wire.Command) scaler.Sender {
+	return scaler.Sender{ID: cmd.ID, Origin: cmd.Origin, SignedBy: cmd.SignedBy}
 }
 
 // tellScaled answers.
@@ -82,17 +92,24 @@ func (c *Controller) tellScaled(now time.Time, s scaled) {
 	c.servers = &o.Servers
 	asked := s.asked
 	if asked == nil { // by the controller before, or by nobody
-		a := wire.Command{Command: wire.ScaleUpServers, Origin: ownOrigin}
+		asked = []wire.Command{{Command: wire.ScaleUpServers, Origin: ownOrigin}}
 		if o.Order != nil {
-			a = wire.Command{Command: o.Order.Command(), ID: o.Order.ID, Origin: o.Order.Origin, SignedBy: o.Order.SignedBy}
+			asked = commandsOf(*o.Order)
 		}
-		asked = []wire.Command{a}
 	}
 	for _, a := range asked {
 		if o.Err != nil {
 			c.refuse(now, a, o.Err)
 		} else {
-			c.answer(now, a, wire.Success, o.Detail+approvedBy(s.asked))
+			c.answer(now, a, wire.Success, o.Detail+approvedBy(asked))
 		}
 	}
+}
+
+// commandsOf are those that an order was made of, as far as the scaler has noted them.
+func commandsOf(o scaler.Order) (asked []wire.Command) {
+	for _, s := range append(o.Others, o.Sender) {
+		asked = append(asked, wire.Command{Command: o.Command(), Count: uint64(max(o.By, -o.By)), ID: s.ID, Origin: s.Origin, SignedBy: s.SignedBy})
+	}
+	return asked
 }

@@ -5,12 +5,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/bus/bustest"
 	"github.com/weir-sensor/weir/pkg/scaler"
@@ -98,7 +102,7 @@ func TestScalingKeepsNobodyWaiting(t *testing.T) {
 		s.command(`{"command":"scale_down_servers","id":"2"}`)
 		time.Sleep(time.Minute)
 		s.scalings("fails", "scale_down_servers failure 2: no health; undone")
-		if len(f.orders) != 2 || f.orders[0] != (scaler.Order{By: 2, ID: "1", Origin: "bob"}) || f.orders[1].By != -1 || f.orders[1].Origin != unnamed {
+		if len(f.orders) != 2 || !reflect.DeepEqual(f.orders[0], scaler.Order{By: 2, Sender: scaler.Sender{ID: "1", Origin: "bob"}}) || f.orders[1].By != -1 || f.orders[1].Origin != unnamed {
 			t.Errorf("%+v", f.orders)
 		}
 		s.command(`{"command":"disable_rate_limiting","count":2}`)
@@ -132,7 +136,11 @@ func TestScalingByTwoPeople(t *testing.T) {
 		s.by("carol", `{"command":"scale_down_servers","id":"3","count":1}`)
 		time.Sleep(time.Minute)
 		s.scalings("the same", "success 2: done; sent by operator-bob and operator-carol", "success 3: done")
-		if len(f.orders) != 1 || f.orders[0].By != -1 {
+		want := scaler.Order{
+			By: -1, Sender: scaler.Sender{ID: "3", Origin: unnamed, SignedBy: "operator-carol"},
+			Others: []scaler.Sender{{ID: "2", SignedBy: "operator-bob"}},
+		}
+		if len(f.orders) != 1 || !reflect.DeepEqual(f.orders[0], want) {
 			t.Errorf("%+v", f.orders)
 		}
 	})
@@ -140,12 +148,50 @@ func TestScalingByTwoPeople(t *testing.T) {
 
 // TestScalingOfTheOneBefore: its ID is answered.
 func TestScalingOfTheOneBefore(t *testing.T) {
-	f := &fakeScaler{found: scaler.Outcome{Order: &scaler.Order{By: 1, ID: "7", Origin: "monitor"}, Err: errors.New("undone")}}
+	f := &fakeScaler{found: scaler.Outcome{Order: &scaler.Order{By: 1, Sender: scaler.Sender{ID: "7", Origin: "monitor"}}, Err: errors.New("undone")}}
 	scaling(t, f, nil, func(s *stage) {
 		if st := s.scalings("start", "scale_up_servers failure 7: undone")[0]; st.Origin != "monitor" {
 			t.Errorf("%+v", st)
 		}
 	})
+}
+
+// Both of two people are answered by the controller after the one that was killed.
+func TestScalingOfTwoBefore(t *testing.T) {
+	f := &fakeScaler{found: scaler.Outcome{Detail: "done", Order: &scaler.Order{
+		By: -2, Sender: scaler.Sender{ID: "3", SignedBy: "operator-carol"}, Others: []scaler.Sender{{ID: "2", SignedBy: "operator-bob"}},
+	}}}
+	scaling(t, f, nil, func(s *stage) {
+		s.scalings("start", "scale_down_servers success 2: done; sent by operator-bob and operator-carol", "scale_down_servers success 3: done")
+	})
+}
+
+// The audit log tells how many servers were asked for, and about which source a command was.
+func TestAuditOfScaling(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "audit.log")
+	noted, err := audit.Open(audit.Options{Path: file, Bytes: 1 << 20, Files: 1}, time.Now(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{t: t, bus: &bustest.Fake{}, limiter: &fakeLimiter{}, cfg: DefaultConfig(), audit: noted}
+	runStage(s, func() {
+		s.started()
+		s.command(`{"command":"scale_up_servers","count":3,"id":"1"}`)
+		s.command(`{"command":"scale_down_servers","id":"2"}`)
+		s.command(`{"command":"block_source","source":"192.0.2.7","id":"3"}`)
+	})
+	if err := noted.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	for _, want := range []string{
+		`"command":"scale_up_servers","servers":3,"server":`, `"command":"scale_down_servers","servers":1,"server":`,
+		`"command":"block_source","source":"192.0.2.7","server":`,
+	} {
+		if err != nil || strings.Count(string(text), want) != 1 {
+			t.Errorf("no %s in %s, %v", want, text, err)
+		}
+	}
 }
 
 func TestEndWhileScaling(t *testing.T) {

@@ -8,15 +8,18 @@ import (
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
-// report adds the state of rate limiting and hands a status to the reporter. Until the datapath was seen no state is
-// claimed.
-func (c *Controller) report(now time.Time, s wire.Status) {
+// report tells of what no command has changed.
+func (c *Controller) report(now time.Time, s wire.Status) { c.reportOf(now, wire.Command{}, s) }
+
+// reportOf adds the state of rate limiting to what became of a command and hands it to the reporter. Until the datapath was seen no state
+// is claimed.
+func (c *Controller) reportOf(now time.Time, cmd wire.Command, s wire.Status) {
 	s.Timestamp, s.Transport = wire.Timestamp(now), c.cfg.Transport
 	if c.cfg.Warning != nil {
 		s.Warning = c.cfg.Warning()
 	}
 	c.audit.Note(now, audit.Event{
-		Kind: kindOf(s), Command: s.Command, ID: s.ID, Origin: s.Origin, SignedBy: s.SignedBy, Server: c.cfg.Root.String(), Result: s.Status, Detail: s.Detail,
+		Kind: kindOf(s), Command: s.Command, Source: cmd.Source, Servers: cmd.Servers(), ID: s.ID, Origin: s.Origin, SignedBy: s.SignedBy, Server: c.cfg.Root.String(), Result: s.Status, Detail: s.Detail,
 	})
 	c.stats.count(s)
 	out := s

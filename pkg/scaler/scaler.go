@@ -32,7 +32,13 @@ var ErrOthers = errors.New("somebody else scales it")
 
 // Order is a command to scale.
 type Order struct {
-	By       int    `json:"by"` // servers to add, below 0 to take away
+	By     int      `json:"by"` // servers to add, below 0 to take away
+	Sender          // who has it carried out
+	Others []Sender `json:"others,omitempty"` // who have sent the same before, where two people must
+}
+
+// Sender is whose command it is.
+type Sender struct {
 	ID       string `json:"id,omitempty"`
 	Origin   string `json:"origin,omitempty"`
 	SignedBy string `json:"signed_by,omitempty"`

@@ -74,7 +74,7 @@ func TestScale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeBackend{size: 2, takes: 10 * time.Second}
 		s := New(testConfig(t), b, silent)
-		up := func(n int) Outcome { return s.Scale(t.Context(), Order{By: n, Origin: "monitor"}) }
+		up := func(n int) Outcome { return s.Scale(t.Context(), Order{By: n, Sender: Sender{Origin: "monitor"}}) }
 		o := up(1)
 		expect(t, "up", o, 3, "")
 		if o.Detail != "3 servers instead of 2: as asked" || o.Servers.Added["monitor"] != 1 || o.Servers.TakesSeconds != 250 {
@@ -133,7 +133,7 @@ func TestUndoneLater(t *testing.T) {
 		if o := <-told; o.Order != nil || o.Err != nil || o.Servers.Running != 2 || o.Detail != "2 servers found" {
 			t.Errorf("start: %+v", o)
 		}
-		expect(t, "both go wrong", s.Scale(t.Context(), Order{By: 1, ID: "7"}), 0, "socket gone; undoing it went wrong, too, and is tried again: still gone")
+		expect(t, "both go wrong", s.Scale(t.Context(), Order{By: 1, Sender: Sender{ID: "7"}}), 0, "socket gone; undoing it went wrong, too, and is tried again: still gone")
 		expect(t, "meanwhile", s.Scale(t.Context(), Order{By: 1}), 0, "scale_up_servers of before isn't undone yet: socket gone")
 		time.Sleep(time.Minute)
 		b.mu.Lock()
@@ -168,7 +168,9 @@ func TestKilled(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			cfg := testConfig(t)
 			first := New(cfg, &fakeBackend{size: 2}, silent)
-			first.note(func(st *state) { st.Pending = &pending{Order: Order{By: c.by, ID: "9"}, From: 2, To: 2 + c.by} })
+			first.note(func(st *state) {
+				st.Pending = &pending{Order: Order{By: c.by, Sender: Sender{ID: "9"}}, From: 2, To: 2 + c.by}
+			})
 
 			b := &fakeBackend{size: c.size, fail: c.fail, half: c.size < 7}
 			s := New(cfg, b, silent)
@@ -198,7 +200,7 @@ func TestEndInTheMiddle(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Millisecond, cancel)
 		began := time.Now()
-		s.Scale(ctx, Order{By: 1, ID: "5"})
+		s.Scale(ctx, Order{By: 1, Sender: Sender{ID: "5"}})
 		if took := time.Since(began); took > endWait || fmt.Sprint(b.asked) != "[3 2]" || b.half {
 			t.Errorf("after %v: %+v", took, b)
 		}
@@ -292,9 +294,9 @@ func TestDip(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.CoolDown = 0
 	s := New(cfg, b, silent)
-	expect(t, "up", s.Scale(t.Context(), Order{By: 2, Origin: "monitor"}), 3, "")
+	expect(t, "up", s.Scale(t.Context(), Order{By: 2, Sender: Sender{Origin: "monitor"}}), 3, "")
 	b.size = 1
-	o := s.Scale(t.Context(), Order{By: -1, Origin: "monitor"})
+	o := s.Scale(t.Context(), Order{By: -1, Sender: Sender{Origin: "monitor"}})
 	expect(t, "down", o, 1, "scaling.min is 1")
 	if got := fmt.Sprint(o.Servers.Added); got != "map[monitor:2]" {
 		t.Errorf("whose: %s", got)
@@ -302,7 +304,7 @@ func TestDip(t *testing.T) {
 	s = New(cfg, b, silent) // killed meanwhile
 	b.size = 3
 	for want := range 2 {
-		if o = s.Scale(t.Context(), Order{By: -1, Origin: "monitor"}); o.Err != nil || o.Servers.Added["monitor"] != 1-want {
+		if o = s.Scale(t.Context(), Order{By: -1, Sender: Sender{Origin: "monitor"}}); o.Err != nil || o.Servers.Added["monitor"] != 1-want {
 			t.Errorf("down: %v, %v", o.Err, o.Servers.Added)
 		}
 	}

@@ -36,9 +36,9 @@ func TestCommandDuringTheFirstCount(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.Tend(ctx, func(o Outcome) { t.Errorf("told: %+v", o) })
 		synctest.Wait()
-		expect(t, "up", s.Scale(t.Context(), Order{By: 2, Origin: "monitor"}), 3, "")
+		expect(t, "up", s.Scale(t.Context(), Order{By: 2, Sender: Sender{Origin: "monitor"}}), 3, "")
 		time.Sleep(time.Minute)
-		o := s.Scale(t.Context(), Order{By: -1, Origin: "ctl"})
+		o := s.Scale(t.Context(), Order{By: -1, Sender: Sender{Origin: "ctl"}})
 		expect(t, "down", o, 2, "")
 		if got := fmt.Sprint(o.Servers.Added); got != "map[monitor:1]" {
 			t.Errorf("whose: %s", got)

@@ -74,7 +74,7 @@ func (w *Web) command(rw http.ResponseWriter, r *http.Request) {
 	w.log.Info("command", "audit", true, "user", who.Name, "role", who.Role, "from", who.From, "command", c.Command,
 		"source", c.Source, "ttl_seconds", c.TTLSeconds, "server", root, "id", c.ID, "err", err)
 	e := audit.Event{
-		Kind: "sent", Command: c.Command, Source: c.Source, ID: c.ID, Origin: c.Origin, Server: root, User: who.Name, Role: string(who.Role), From: who.From, Result: wire.Success,
+		Kind: "sent", Command: c.Command, Source: c.Source, Servers: c.Servers(), ID: c.ID, Origin: c.Origin, Server: root, User: who.Name, Role: string(who.Role), From: who.From, Result: wire.Success,
 	}
 	if err != nil {
 		e.Result, e.Detail = wire.Failure, err.Error()

@@ -115,6 +115,14 @@ func IsScaleCommand(command string) bool {
 	return command == ScaleUpServers || command == ScaleDownServers
 }
 
+// Servers are how many it adds or takes away; 0 for other commands.
+func (c Command) Servers() int {
+	if !IsScaleCommand(c.Command) {
+		return 0
+	}
+	return int(max(c.Count, 1))
+}
+
 func source(members map[string]json.RawMessage, to *string) error {
 	var s string
 	if err := text(members, "source", &s, MaxSourceBytes); err != nil {
