@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -33,9 +34,10 @@ func (p *people) Test(_ context.Context, _ time.Time, by string) (string, error)
 func TestMonitorNotifies(t *testing.T) {
 	b, p, cfg := &bustest.Fake{}, &people{}, DefaultConfig()
 	var m *Monitor
+	var logged bytes.Buffer
 	bustest.Play(t, func() (bustest.Run, error) {
 		var err error
-		if m, err = New(cfg, b, io.Discard, slog.New(slog.DiscardHandler)); err != nil {
+		if m, err = New(cfg, b, io.Discard, slog.New(slog.NewJSONHandler(&logged, nil))); err != nil {
 			return nil, err
 		}
 		m.NotifyBy(p)
@@ -49,6 +51,11 @@ func TestMonitorNotifies(t *testing.T) {
 		deliver(cfg.Root.MetricsNetwork(), `{"active_tcp_connections": 1, "syn_packet_count": 789, "timestamp": 12}`, bus.Message{})
 		if len(p.told) != 1 || p.told[0].State != wire.AlertRaised || p.told[0].Value != 789 {
 			t.Errorf("told %+v", p.told)
+		}
+		for line := range strings.Lines(logged.String()) {
+			if strings.Count(line, `"level":`) != 1 || strings.Count(line, `"msg":`) != 1 {
+				t.Errorf("a member is there twice: %s", line)
+			}
 		}
 		s := m.Stats()
 		if a := s.Alerts[metricSYN]; !a.Raised || a.Times != 1 || a.Value != 789 || a.Level != cfg.SYNThreshold || s.Sent[wire.EnableRateLimiting] != 1 || s.Heard.IsZero() {

@@ -81,6 +81,6 @@ func (m *Monitor) alert(a wire.Alert) {
 		m.warnings.Warn(time.Now(), "alert not sent", "alert", a.Alert, "err", err)
 		return
 	}
-	m.log.Warn(a.Alert, "state", a.State, "value", a.Value, "level", a.Threshold, "cause", a.Cause)
+	m.log.Warn(a.Alert, "state", a.State, "value", a.Value, "threshold", a.Threshold, "cause", a.Cause)
 	m.out.Printf("Published alert: %s to %s", wire.Describe(payload), m.cfg.Root.Alerts())
 }
