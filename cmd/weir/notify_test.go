@@ -76,25 +76,34 @@ func (h *hooks) has(parts ...string) bool {
 
 const webhookKey = "correct-horse-battery"
 
-// TestNotifications: a flood is told to the real Alertmanager, to a webhook and to rsyslog, and so is its end, also to one that was away
-// when it began.
+// TestNotifications: a flood is told to the real Alertmanager, to a webhook and to rsyslog, plainly and by TLS, and so is its end, also to
+// one that was away when it began.
 func TestNotifications(t *testing.T) {
 	te.Tool(t, "prometheus-alertmanager", "rsyslogd", "curl")
+	if driver, _ := filepath.Glob("/usr/lib/*/rsyslog/lmnsd_gtls.so"); driver == nil {
+		te.Tool(t, "rsyslog-gnutls")
+	}
 	s := newSite(t)
 	s.serve()
 	am := s.alertmanager()
-	log := filepath.Join(s.dir, "syslog")
+	log, byTLS := filepath.Join(s.dir, "syslog"), filepath.Join(s.dir, "syslog-tls")
+	authority := te.NewAuthority(t)
+	cert, key := authority.Server(t)
+	t.Setenv("SSL_CERT_FILE", s.write("ca.pem", authority.PEM(), 0o600)) // as if the system trusted it
 	s.Bank.Start(t, "rsyslogd", "-n", "-iNONE", "-f", s.write("rsyslog.conf", `
+global(defaultNetstreamDriverCAFile="`+s.dir+`/ca.pem" defaultNetstreamDriverCertFile="`+cert+`" defaultNetstreamDriverKeyFile="`+key+`")
 module(load="imtcp")
-input(type="imtcp" port="601" address="127.0.0.1")
-*.* action(type="omfile" file="`+log+`" template="RSYSLOG_SyslogProtocol23Format")
+ruleset(name="plain") { action(type="omfile" file="`+log+`" template="RSYSLOG_SyslogProtocol23Format") }
+ruleset(name="tls") { action(type="omfile" file="`+byTLS+`" template="RSYSLOG_SyslogProtocol23Format") }
+input(type="imtcp" port="601" address="127.0.0.1" ruleset="plain")
+input(type="imtcp" port="6514" address="127.0.0.1" ruleset="tls" streamDriver.name="gtls" streamDriver.mode="1" streamDriver.authMode="anon")
 `, 0o600))
 	received := &hooks{}
 	server := &http.Server{Handler: received}
 	l := s.Bank.Listen(t, netip.MustParseAddrPort("127.0.0.1:8088"))
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
-	logged := func(parts ...string) bool {
+	loggedIn := func(log string, parts ...string) bool {
 		text, _ := os.ReadFile(log)
 		for line := range strings.Lines(string(text)) {
 			all := true
@@ -107,13 +116,14 @@ input(type="imtcp" port="601" address="127.0.0.1")
 		}
 		return false
 	}
+	logged := func(parts ...string) bool { return loggedIn(log, parts...) && loggedIn(byTLS, parts...) }
 	s.start("up", "--monitor-calm", "2s", "--metrics-listen", metricsAddr, "--notify-alertmanager", "http://127.0.0.1:9093",
 		"--notify-webhook", "http://127.0.0.1:8088/hook", "--notify-webhook-key-file", s.write("key", webhookKey+"\n", 0o600),
-		"--notify-syslog", "tcp://127.0.0.1")
+		"--notify-syslog", "tcp://127.0.0.1,tls://127.0.0.1")
 
 	te.Eventually(t, patience, "test that arrives", func() bool { // rsyslogd says nothing when it listens
 		out, status := s.weir("ctl test-alert --reason drill")
-		return status == 0 && strings.Contains(out, "alertmanager 127.0.0.1:9093: ok; webhook 127.0.0.1:8088: ok; syslog 127.0.0.1:601: ok")
+		return status == 0 && strings.Contains(out, "alertmanager 127.0.0.1:9093: ok; webhook 127.0.0.1:8088: ok; syslog 127.0.0.1:601: ok; syslog 127.0.0.1:6514: ok")
 	})
 	te.Eventually(t, patience, "test in Alertmanager", func() bool { return s.standing()["WeirTest"]["severity"] == "warning" })
 	te.Eventually(t, patience, "test in syslog", func() bool {

@@ -3,6 +3,7 @@ package notify
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/leodido/go-syslog/v4/rfc5424"
 
+	te "github.com/weir-sensor/weir/pkg/testenv"
 	"github.com/weir-sensor/weir/pkg/wire"
 )
 
@@ -105,6 +107,37 @@ func TestSyslogThatIsAway(t *testing.T) {
 		if err := newSyslog(u).send(t.Context(), sample()); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", address, err)
 		}
+	}
+}
+
+// A server that shows a certificate of nobody known isn't told anything.
+func TestSyslogByTLSToAStranger(t *testing.T) {
+	cert, key := te.NewAuthority(t).Server(t)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	got := make(chan []byte, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		text, _ := io.ReadAll(c)
+		got <- text
+		_ = c.Close()
+	}()
+	u, _ := url.Parse("tls://" + l.Addr().String())
+	if err := newSyslog(u).send(t.Context(), sample()); err == nil || !strings.Contains(err.Error(), "certificate signed by unknown authority") || strings.Contains(err.Error(), "\n") {
+		t.Error(err)
+	}
+	if text := <-got; len(text) > 0 {
+		t.Errorf("it was told %q", text)
 	}
 }
 
