@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weir-sensor/weir/pkg/datapath"
 	"github.com/weir-sensor/weir/pkg/testenv"
 )
 
@@ -70,6 +71,7 @@ func TestInstall(t *testing.T) {
 	t.Run("journal", s.journal)
 	t.Run("unload", s.unload)
 	t.Run("hangs", s.hangs)
+	t.Run("another form", func(t *testing.T) { s.anotherForm(t, filepath.Base(second)) })
 	t.Run("upgrade", func(t *testing.T) { s.upgrade(t, net, filepath.Base(second)) })
 	t.Run("components", s.components)
 	t.Run("settings", s.settings)
@@ -203,6 +205,26 @@ func (s server) hangs(t *testing.T) {
 
 const program = "ip -j link show dev eth0 | grep -o '\"xdp\":{[^}]*}[^}]*}'"
 
+// anotherForm has pins that the next version couldn't take over: installing it says so, and changes nothing.
+func (s server) anotherForm(t *testing.T, version string) {
+	s.t = t
+	s.sh("weir ctl enable-rate-limiting")
+	const state = "systemctl show -P MainPID weir; weir version; weir status | grep ^mode | cut -d: -f1; dpkg-query -W weir; " + program
+	was := s.sh(state)
+	s.sh("mkdir -p /sys/fs/bpf/weir/v1/1-1")
+	out, err := s.Command(t.Context(), "sh", "-c", "DEBIAN_FRONTEND=noninteractive apt-get install -y /packages/"+version+"/*.deb 2>&1").Output()
+	if err == nil || !strings.Contains(string(out), "/sys/fs/bpf/weir/v1/1-1, whose form is 1 and not ") || !strings.Contains(string(out), "weir unload --all") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if is := s.sh(state); is != was {
+		t.Errorf("before:\n%s\nafter:\n%s", was, is)
+	}
+	s.sh("weir ctl disable-rate-limiting")
+	s.sh("weir unload --all && DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall /packages/1.0.0/*.deb") // what it advises
+	s.active("weir.service")
+	s.says("xdp-native", tier)
+}
+
 // upgrade installs the next version while a flood is held back: the kernel sees no more of it than the limit lets through.
 func (s server) upgrade(t *testing.T, net *testenv.BankNet, version string) {
 	s.t = t
@@ -299,7 +321,7 @@ func TestRPM(t *testing.T) {
 	}
 	command(t, nil, "rpm", "--root", root, "-V", "--nodeps", "weir")
 	scripts := command(t, nil, "rpm", "-qp", "--scripts", file)
-	for _, want := range []string{"systemd-sysusers weir.conf", "weir unload --all", "try-restart weir.service"} {
+	for _, want := range []string{"systemd-sysusers weir.conf", "weir unload --all", "abi=" + strconv.Itoa(datapath.ABI) + "\n", "try-restart weir.service"} {
 		if !strings.Contains(scripts, want) {
 			t.Errorf("no %q in\n%s", want, scripts)
 		}
