@@ -276,8 +276,10 @@ func resets(t *testing.T, h *testenv.Host) uint64 {
 // components runs each as a service of its own, with a user of its own but for the two that share the datapath.
 func (s server) components(t *testing.T) {
 	s.t = t
-	s.sh("systemctl stop weir && systemctl start " + strings.Join(each, " "))
+	link := s.sh(program)
+	s.sh("systemctl start " + strings.Join(each, " "))
 	s.active(each...)
+	s.handedOver(t, "weir.service", each...)
 	s.says("weir-broker\nweir\nweir\nweir-monitor\nweir-web", "for u in "+strings.Join(each, " ")+"; do ps -o user:20= -p $(systemctl show -P MainPID $u); done")
 	if out := s.sh("weir ctl enable-rate-limiting"); !strings.Contains(out, "success") {
 		t.Errorf("the controller says %s", out)
@@ -289,7 +291,28 @@ func (s server) components(t *testing.T) {
 	if out := s.sh("journalctl -p warning --no-pager -o cat -u weir-sensor -u weir-controller -u weir-monitor -u weir-web -u weir-broker"); strings.Contains(out, "ermi") {
 		t.Errorf("something isn't permitted:\n%s", out)
 	}
-	s.sh("systemctl stop " + strings.Join(each, " ") + " && systemctl start weir")
+	s.sh("systemctl start weir")
+	s.active("weir.service")
+	for _, u := range each {
+		s.handedOver(t, u, "weir.service")
+	}
+	if now := s.sh(program); link == "" || now != link {
+		t.Errorf("program %q before, %q after", link, now)
+	}
+}
+
+// handedOver wants a service to have ended before others started, and none to have failed.
+func (s server) handedOver(t *testing.T, from string, to ...string) {
+	t.Helper()
+	s.says("inactive", "systemctl is-active "+from)
+	if n := s.sh("systemctl show -P NRestarts " + strings.Join(to, " ")); strings.Trim(n, "0\n") != "" {
+		t.Errorf("%v had to be started again: %q", to, n)
+	}
+	for _, u := range to {
+		if order := s.sh("echo $(($(systemctl show -P InactiveEnterTimestampMonotonic " + from + ") <= $(systemctl show -P InactiveExitTimestampMonotonic " + u + ")))"); order != "1" {
+			t.Errorf("%s started before %s had ended", u, from)
+		}
+	}
 }
 
 // settings come from /etc/weir/weir.yaml, which an upgrade leaves as it is, also for whoever types a command.
