@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -106,22 +108,59 @@ func BenchmarkAddresses(b *testing.B) {
 	}
 }
 
-// Without the privilege to look, it says so instead of finding nobody.
+// Without the privilege to look, and with nobody to ask, it says so instead of finding nobody. A utmp is somebody.
 func TestWithoutPrivilege(t *testing.T) {
 	te.Root(t)
-	if os.Getenv("WEIR_TEST_UNPRIVILEGED") != "" {
-		all, err := New("/proc").Addresses()
+	if file := os.Getenv("WEIR_TEST_UNPRIVILEGED"); file != "" {
+		f := New("/proc")
+		f.utmp = file
+		all, err := f.Addresses()
 		t.Logf("found %v, error: %v", all, err)
 		return
 	}
 	te.Tool(t, "setpriv")
-	server, _ := te.Pair(t)
-	te.StartSSHD(t, server, 2222)
-	cmd := server.Command(t.Context(), "setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", os.Args[0],
-		"-test.run=^TestWithoutPrivilege$", "-test.v")
-	cmd.Env = append(os.Environ(), "WEIR_TEST_UNPRIVILEGED=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "found [], error: look for SSH sessions") || !strings.Contains(string(out), "CAP_SYS_PTRACE") {
-		t.Errorf("%v: %s", err, out)
+	server, client := te.Pair(t)
+	sshd := te.StartSSHD(t, server, 2222)
+	sshd.Login(client, "nobody", server.IPv6, "-N")
+	await(t, server, "the login", client.IPv6)
+	said := func(utmp string) string {
+		cmd := server.Command(t.Context(), "setpriv", "--bounding-set=-sys_ptrace,-dac_read_search", "--inh-caps=-sys_ptrace,-dac_read_search", os.Args[0],
+			"-test.run=^TestWithoutPrivilege$", "-test.v")
+		cmd.Env = append(os.Environ(), "WEIR_TEST_UNPRIVILEGED="+utmp, "DBUS_SYSTEM_BUS_ADDRESS=unix:path="+filepath.Join(t.TempDir(), "bus"))
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+		return string(out)
 	}
+	dir := t.TempDir()
+	if out := said(filepath.Join(dir, "none")); !strings.Contains(out, "found [], error: look for SSH sessions: there is no systemd-logind") || !strings.Contains(out, "libpam-systemd") {
+		t.Error(out)
+	}
+	file := filepath.Join(dir, "utmp")
+	const other = 1 // its own process is below no sshd
+	ended := record(1<<22-1, netip.MustParseAddr("203.0.113.1"))
+	all := append(record(session(t, server, "nobody"), client.IPv6), append(record(other, netip.MustParseAddr("203.0.113.2")), ended...)...)
+	if err := os.WriteFile(file, all, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := said(file); !strings.Contains(out, "found ["+client.IPv6.String()+"], error: <nil>") {
+		t.Error(out)
+	}
+}
+
+// session is the process of sshd that serves a user.
+func session(t *testing.T, h *te.Host, user string) int {
+	t.Helper()
+	for line := range strings.Lines(h.Run(t, "ps", "-eo", "pid=,args=")) {
+		if pid, args, _ := strings.Cut(strings.TrimSpace(line), " "); strings.TrimSpace(args) == "sshd: "+user {
+			n, err := strconv.Atoi(pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("no session of %s", user)
+	return 0
 }

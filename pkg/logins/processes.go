@@ -1,5 +1,3 @@
-// Package logins finds out from where administrators are logged in by SSH now. A connection to the SSH port proves nothing,
-// for any attacker can hold one: it takes what only exists after the authentication.
 package logins
 
 import (
@@ -16,19 +14,14 @@ import (
 	"syscall"
 )
 
-// Finder looks through the processes of a machine.
-type Finder struct{ proc string }
-
-// New returns a finder in a proc file system.
-func New(proc string) *Finder { return &Finder{proc} }
-
 // process is one of sshd's, or one that it started.
 type process struct {
 	pid, parent int
-	sshd        bool
+	name        string // what it calls itself
+	sshd        bool   // its program is sshd
 }
 
-// Addresses are the sources of the established connections of authenticated SSH sessions in the process's own network
+// byProcesses are the sources of the established connections of authenticated SSH sessions in the process's own network
 // namespace, each once. A connection of sshd is authenticated when
 //
 //   - sshd has started a program that isn't sshd below the process that holds it, and the program's environment names the
@@ -37,7 +30,7 @@ type process struct {
 //     authentication sshd's unprivileged process is confined to an empty one (sshd_config's privilege separation).
 //
 // It takes root, or CAP_SYS_PTRACE.
-func (f *Finder) Addresses() ([]netip.Addr, error) {
+func (f *Finder) byProcesses() ([]netip.Addr, error) {
 	all, err := f.processes()
 	if err != nil {
 		return nil, err
@@ -96,7 +89,10 @@ func (f *Finder) startedFor(all map[int]process, p process) ([]netip.AddrPort, e
 	return nil, nil
 }
 
-const maxDepth = 64
+const (
+	maxDepth = 64
+	sshd     = "sshd" // how its processes' names begin
+)
 
 // processes are those of sshd and all below them.
 func (f *Finder) processes() (map[int]process, error) {
@@ -111,6 +107,9 @@ func (f *Finder) processes() (map[int]process, error) {
 			continue
 		}
 		p, err := f.process(pid)
+		if err == nil && strings.HasPrefix(p.name, sshd) {
+			p.sshd, err = f.isSSHD(pid)
+		}
 		switch {
 		case err == nil:
 			every[pid] = p
@@ -146,13 +145,8 @@ func (f *Finder) process(pid int) (process, error) {
 	if !ok || len(fields) < 2 {
 		return process{}, fmt.Errorf("%s has another form", f.path(pid, "stat"))
 	}
-	p := process{pid: pid}
-	if p.parent, err = strconv.Atoi(fields[1]); err != nil {
-		return process{}, err
-	}
-	if strings.HasPrefix(name, "sshd") {
-		p.sshd, err = f.isSSHD(pid)
-	}
+	p := process{pid: pid, name: name}
+	p.parent, err = strconv.Atoi(fields[1])
 	return p, err
 }
 
@@ -183,18 +177,23 @@ func (f *Finder) isSSHD(pid int) (bool, error) {
 
 // loggedInUser tells whether a process of sshd acts for an authenticated user other than root.
 func (f *Finder) loggedInUser(pid int) bool {
-	// Not by the owner of /proc/PID: that is root for whoever changes users.
-	status, err := os.ReadFile(f.path(pid, "status"))
-	if err != nil {
-		return false
-	}
-	_, uids, _ := strings.Cut(string(status), "\nUid:")
-	uids, _, _ = strings.Cut(uids, "\n")
-	if ids := strings.Fields(uids); len(ids) != 4 || slices.Contains(ids, "0") {
+	if ids := f.users(pid); len(ids) != 4 || slices.Contains(ids, "0") {
 		return false
 	}
 	root, err := os.Readlink(f.path(pid, "root"))
 	return err == nil && root == "/"
+}
+
+// users are the real, effective, saved and file system user of a process, which anybody may ask for; none if it is gone. The owner
+// of /proc/PID isn't the user: that is root for whoever changes users.
+func (f *Finder) users(pid int) []string {
+	status, err := os.ReadFile(f.path(pid, "status"))
+	if err != nil {
+		return nil
+	}
+	_, uids, _ := strings.Cut(string(status), "\nUid:")
+	uids, _, _ = strings.Cut(uids, "\n")
+	return strings.Fields(uids)
 }
 
 // claim is the remote end of SSH_CONNECTION, which is "address port address port".

@@ -1,0 +1,62 @@
+// Package logins finds out from where administrators are logged in by SSH now. A connection to the SSH port proves nothing,
+// for any attacker can hold one: it takes what only exists after the authentication. Whoever may look into other processes does
+// so; else systemd-logind and utmp are asked, whose word is root's.
+package logins
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Finder looks for the sessions of a machine. It is for one goroutine at a time.
+type Finder struct {
+	proc, utmp string
+	sessions   interface {
+		addresses() ([]netip.Addr, error)
+	}
+}
+
+// New returns a finder in a proc file system.
+func New(proc string) *Finder { return &Finder{proc, utmpFile, &logind{}} }
+
+// Addresses are where sessions of SSH that are open now come from, each once. If they can't all be found out the error says why; those
+// that could be are returned as well. It takes a second at most.
+func (f *Finder) Addresses() ([]netip.Addr, error) {
+	if mayTrace() {
+		return f.byProcesses()
+	}
+	found, err := f.sessions.addresses()
+	more, utmpErr := f.byUtmp()
+	switch {
+	case errors.Is(err, errNoLogind) && utmpErr == nil:
+		err = nil // utmp alone knows those that have a terminal
+	case errors.Is(err, errNoLogind):
+		err = fmt.Errorf("look for SSH sessions: %w, %w: install libpam-systemd, or run as root", err, utmpErr)
+	case errors.Is(utmpErr, fs.ErrNotExist): // newer systems have none, and logind knows all
+	default:
+		err = errors.Join(err, utmpErr)
+	}
+	return once(append(found, more...)), err
+}
+
+func once(all []netip.Addr) (each []netip.Addr) {
+	seen := map[netip.Addr]bool{}
+	for _, a := range all {
+		if !seen[a] {
+			seen[a] = true
+			each = append(each, a)
+		}
+	}
+	return each
+}
+
+// mayTrace tells whether this process has CAP_SYS_PTRACE, without which others' sockets and environments can't be seen.
+func mayTrace() bool {
+	var sets [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	return unix.Capget(&header, &sets[0]) == nil && sets[0].Effective&(1<<unix.CAP_SYS_PTRACE) != 0
+}

@@ -1,0 +1,85 @@
+package logins
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// record is one of utmp's, as sshd writes it.
+func record(pid int, from netip.Addr) []byte {
+	size, address := layout()
+	r := make([]byte, size)
+	binary.NativeEndian.PutUint16(r, userProcess)
+	binary.NativeEndian.PutUint32(r[utmpPID:], uint32(pid))
+	copy(r[8:], "pts/0")
+	copy(r[address:], from.AsSlice())
+	return r
+}
+
+func TestEntries(t *testing.T) {
+	four, six := netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")
+	mapped := netip.MustParseAddr("::ffff:192.0.2.8")
+	ended := record(9, four)
+	binary.NativeEndian.PutUint16(ended, 8) // DEAD_PROCESS
+	all := slices.Concat(record(1, four), record(2, six), ended, record(3, netip.IPv6Unspecified()), record(4, mapped), record(0, four), record(5, four)[:100])
+	want := []entry{{1, four}, {2, six}, {4, mapped.Unmap()}}
+	if got := entries(all); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func FuzzEntries(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(record(1, netip.MustParseAddr("192.0.2.7")))
+	f.Add(append(record(1<<31, netip.MustParseAddr("2001:db8::7")), 1, 2, 3))
+	f.Fuzz(func(t *testing.T, utmp []byte) {
+		size, _ := layout()
+		found := entries(utmp)
+		if len(found) > len(utmp)/size {
+			t.Errorf("%d logins in %d bytes", len(found), len(utmp))
+		}
+		for _, e := range found {
+			if e.pid <= 0 || !e.from.IsValid() || e.from.IsUnspecified() || e.from.Is4In6() {
+				t.Errorf("%+v", e)
+			}
+		}
+	})
+}
+
+// What counts as a session of SSH, whatever else logind knows.
+func TestRemote(t *testing.T) {
+	properties := func(change map[string]any) map[string]dbus.Variant {
+		p := map[string]dbus.Variant{}
+		for name, v := range map[string]any{"Id": "c1", "Remote": true, "Service": "sshd", "State": "active", "RemoteHost": "192.0.2.7"} {
+			p[name] = dbus.MakeVariant(v)
+		}
+		for name, v := range change {
+			p[name] = dbus.MakeVariant(v)
+		}
+		return p
+	}
+	for _, c := range []struct {
+		change   map[string]any
+		want     string
+		ok, errs bool
+	}{
+		{nil, "192.0.2.7", true, false},
+		{map[string]any{"State": "online", "RemoteHost": "::ffff:192.0.2.9"}, "192.0.2.9", true, false},
+		{map[string]any{"RemoteHost": "fe80::1%eth0"}, "fe80::1", true, false},
+		{map[string]any{"State": "closing"}, "", false, false},
+		{map[string]any{"Remote": false}, "", false, false},
+		{map[string]any{"Remote": "yes"}, "", false, false},
+		{map[string]any{"Service": "cron"}, "", false, false},
+		{map[string]any{"RemoteHost": "bastion.bank.example"}, "", false, true},
+		{map[string]any{"RemoteHost": 7}, "", false, true},
+	} {
+		a, ok, err := remote(properties(c.change))
+		if got := a.String(); ok != c.ok || (err != nil) != c.errs || ok && got != c.want {
+			t.Errorf("%v: %v, %v, %v", c.change, got, ok, err)
+		}
+	}
+}
