@@ -75,6 +75,7 @@ func (s setup) examine(ctx context.Context) (doctor.Report, error) {
 	m.Privilege(&r)
 	s.examineInterfaces(&r)
 	m.Settings(&r, ports)
+	m.Logins(&r)
 	doctor.Clock(&r)
 	s.examineBroker(ctx, &r)
 	return r, nil

@@ -20,6 +20,7 @@ func machine(t *testing.T, files map[string]string) Machine {
 		"proc/self/status":                 "Name:\tweir\nCapEff:\t000001ffffffffff\n",
 		"proc/sys/net/ipv4/tcp_syncookies": "1", "proc/sys/net/ipv4/tcp_timestamps": "1",
 		"proc/sys/net/ipv4/tcp_max_syn_backlog": "4096", "proc/sys/net/core/somaxconn": "4096",
+		"etc/ssh/sshd_config": "UsePAM yes\n", "etc/pam.d/sshd": "@include common-session\n", "etc/pam.d/common-session": "session optional pam_systemd.so\n",
 		"proc/self/net/tcp": tcp("00000000:0016", "0A") + tcp("0100007F:1F90", "0A") + tcp("016433C6:01BB", "0A") + tcp("016433C6:C350", "01"),
 	}
 	for _, o := range options {
@@ -77,6 +78,9 @@ func TestWhatAMachineLacks(t *testing.T) {
 		{"listeners", map[string]string{"proc/self/net/tcp": tcp("0100007F:1F90", "0A"), "proc/self/net/tcp6": tcp("00000000000000000000000001000000:0016", "0A")},
 			[]string{"warning listeners: nobody listens on TCP, but on loopback"}},
 		{"SSH", map[string]string{"proc/self/net/tcp": tcp("00000000:0050", "0A")}, []string{"warning management: nobody listens on management port 22"}},
+		{"pam_systemd", map[string]string{"etc/pam.d/common-session": "# session optional pam_systemd.so\n"},
+			[]string{"warning logins: systemd-logind isn't told who logs in by SSH"}},
+		{"sshd", map[string]string{"etc/ssh/sshd_config": "-", "etc/pam.d/common-session": "-"}, nil},
 	} {
 		t.Run(row.what, func(t *testing.T) {
 			m := machine(t, row.files)
@@ -84,6 +88,7 @@ func TestWhatAMachineLacks(t *testing.T) {
 			m.Kernel(&r)
 			m.Privilege(&r)
 			m.Settings(&r, []uint16{22})
+			m.Logins(&r)
 			got := slices.DeleteFunc(r.lines(), func(l string) bool { return strings.HasPrefix(l, "bad bpffs: bpffs isn't there") })
 			if !slices.Equal(got, row.want) {
 				t.Errorf("%q", got)
