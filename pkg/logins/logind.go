@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,13 +26,14 @@ var (
 	errSlow     = fmt.Errorf("ask systemd-logind for SSH sessions: no answer in %v: systemctl status dbus systemd-logind", answerWithin)
 )
 
-// addresses waits for an answer only so long, and asks nothing while it still waits for one.
-func (l *logind) addresses() ([]netip.Addr, error) {
+// remotes waits for an answer only so long, and asks nothing while it still waits for one. They are addresses, or names if sshd looks
+// them up (UseDNS).
+func (l *logind) remotes() ([]string, error) {
 	if !l.busy.CompareAndSwap(false, true) {
 		return nil, errSlow
 	}
 	type answer struct {
-		found []netip.Addr
+		found []string
 		err   error
 	}
 	answers := make(chan answer, 1)
@@ -53,7 +53,7 @@ func (l *logind) addresses() ([]netip.Addr, error) {
 }
 
 // ask keeps its connection for the next time.
-func (l *logind) ask() (found []netip.Addr, err error) {
+func (l *logind) ask() (found []string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	defer cancel()
 	if l.conn == nil || !l.conn.Connected() {
@@ -79,11 +79,8 @@ func (l *logind) ask() (found []netip.Addr, err error) {
 			errs = append(errs, asked(err))
 			continue
 		}
-		a, ok, err := remote(p)
-		if err != nil {
-			errs = append(errs, err)
-		} else if ok {
-			found = append(found, a)
+		if host, ok := remote(p); ok {
+			found = append(found, host)
 		}
 	}
 	return found, errors.Join(errs...)
@@ -91,19 +88,15 @@ func (l *logind) ask() (found []netip.Addr, err error) {
 
 // remote is where a session comes from, if it is one of sshd's and isn't over. The properties are those of
 // org.freedesktop.login1(5): a session whose user has left is closing until its last process ends.
-func remote(p map[string]dbus.Variant) (netip.Addr, bool, error) {
+func remote(p map[string]dbus.Variant) (host string, ok bool) {
 	text := func(name string) string {
 		s, _ := p[name].Value().(string)
 		return s
 	}
 	if is, _ := p["Remote"].Value().(bool); !is || text("Service") != sshd || text("State") == "closing" {
-		return netip.Addr{}, false, nil
+		return "", false
 	}
-	a, err := netip.ParseAddr(text("RemoteHost"))
-	if err != nil {
-		return netip.Addr{}, false, fmt.Errorf("SSH session %s comes from %q, whose address sshd doesn't tell: set UseDNS no in sshd_config", text("Id"), text("RemoteHost"))
-	}
-	return a.Unmap().WithZone(""), true, nil
+	return text("RemoteHost"), true
 }
 
 // asked says what a machine without logind answers in one way.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,7 +17,7 @@ import (
 type Finder struct {
 	proc, utmp string
 	sessions   interface {
-		addresses() ([]netip.Addr, error)
+		remotes() ([]string, error)
 	}
 }
 
@@ -29,8 +30,9 @@ func (f *Finder) Addresses() ([]netip.Addr, error) {
 	if mayTrace() {
 		return f.byProcesses()
 	}
-	found, err := f.sessions.addresses()
-	more, utmpErr := f.byUtmp()
+	remotes, err := f.sessions.remotes()
+	records, utmpErr := f.byUtmp()
+	found, unknown := merge(remotes, records)
 	switch {
 	case errors.Is(err, errNoLogind) && utmpErr == nil:
 		err = nil // utmp alone knows those that have a terminal
@@ -40,18 +42,29 @@ func (f *Finder) Addresses() ([]netip.Addr, error) {
 	default:
 		err = errors.Join(err, utmpErr)
 	}
-	return once(append(found, more...)), err
+	return found, errors.Join(err, unknown)
 }
 
-func once(all []netip.Addr) (each []netip.Addr) {
+// merge takes the addresses of both, each once. A name is unknown unless utmp has its address.
+func merge(remotes []string, records []entry) (each []netip.Addr, err error) {
 	seen := map[netip.Addr]bool{}
-	for _, a := range all {
-		if !seen[a] {
+	add := func(a netip.Addr) {
+		if a = a.Unmap().WithZone(""); !seen[a] {
 			seen[a] = true
 			each = append(each, a)
 		}
 	}
-	return each
+	for _, r := range remotes {
+		if a, wrong := netip.ParseAddr(r); wrong == nil {
+			add(a)
+		} else if !slices.ContainsFunc(records, func(e entry) bool { return e.host == r }) {
+			err = fmt.Errorf("an SSH session without a terminal comes from %.100q, whose address isn't told: set UseDNS no in sshd_config", r)
+		}
+	}
+	for _, e := range records {
+		add(e.from)
+	}
+	return each, err
 }
 
 // mayTrace tells whether this process has CAP_SYS_PTRACE, without which others' sockets and environments can't be seen.

@@ -1,6 +1,7 @@
 package logins
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ const utmpFile = "/run/utmp"
 const (
 	userProcess = 7
 	utmpPID     = 4
+	utmpHost    = 76 // to
+	utmpHostEnd = 332
 )
 
 const maxUtmp = 1 << 20 // bytes that are read
@@ -33,6 +36,7 @@ func layout() (size, address int) {
 // entry is a login.
 type entry struct {
 	pid  int
+	host string // a name, or the address
 	from netip.Addr
 }
 
@@ -48,14 +52,15 @@ func entries(utmp []byte) (found []entry) {
 			from = netip.AddrFrom4([4]byte(utmp[address:]))
 		}
 		if pid := int32(binary.NativeEndian.Uint32(utmp[utmpPID:])); pid > 0 && !from.IsUnspecified() {
-			found = append(found, entry{int(pid), from})
+			host, _, _ := bytes.Cut(utmp[utmpHost:utmpHostEnd], []byte{0})
+			found = append(found, entry{int(pid), string(host), from})
 		}
 	}
 	return found
 }
 
-// byUtmp are the addresses of utmp's logins that sshd has made and that go on: a record outlives an sshd that is killed.
-func (f *Finder) byUtmp() ([]netip.Addr, error) {
+// byUtmp are utmp's logins that sshd has made and that go on: a record outlives an sshd that is killed.
+func (f *Finder) byUtmp() (found []entry, err error) {
 	file, err := os.Open(f.utmp)
 	if err != nil {
 		return nil, fmt.Errorf("look for SSH sessions: %w", err)
@@ -65,10 +70,9 @@ func (f *Finder) byUtmp() ([]netip.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for SSH sessions: %w", err)
 	}
-	var found []netip.Addr
 	for _, e := range entries(records) {
 		if f.ofSSHD(e.pid) {
-			found = append(found, e.from)
+			found = append(found, e)
 		}
 	}
 	return found, nil

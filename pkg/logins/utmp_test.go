@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -16,6 +17,7 @@ func record(pid int, from netip.Addr) []byte {
 	binary.NativeEndian.PutUint16(r, userProcess)
 	binary.NativeEndian.PutUint32(r[utmpPID:], uint32(pid))
 	copy(r[8:], "pts/0")
+	copy(r[utmpHost:], "admin.example")
 	copy(r[address:], from.AsSlice())
 	return r
 }
@@ -26,7 +28,7 @@ func TestEntries(t *testing.T) {
 	ended := record(9, four)
 	binary.NativeEndian.PutUint16(ended, 8) // DEAD_PROCESS
 	all := slices.Concat(record(1, four), record(2, six), ended, record(3, netip.IPv6Unspecified()), record(4, mapped), record(0, four), record(5, four)[:100])
-	want := []entry{{1, four}, {2, six}, {4, mapped.Unmap()}}
+	want := []entry{{1, "admin.example", four}, {2, "admin.example", six}, {4, "admin.example", mapped.Unmap()}}
 	if got := entries(all); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
@@ -63,23 +65,34 @@ func TestRemote(t *testing.T) {
 		return p
 	}
 	for _, c := range []struct {
-		change   map[string]any
-		want     string
-		ok, errs bool
+		change map[string]any
+		want   string
+		ok     bool
 	}{
-		{nil, "192.0.2.7", true, false},
-		{map[string]any{"State": "online", "RemoteHost": "::ffff:192.0.2.9"}, "192.0.2.9", true, false},
-		{map[string]any{"RemoteHost": "fe80::1%eth0"}, "fe80::1", true, false},
-		{map[string]any{"State": "closing"}, "", false, false},
-		{map[string]any{"Remote": false}, "", false, false},
-		{map[string]any{"Remote": "yes"}, "", false, false},
-		{map[string]any{"Service": "cron"}, "", false, false},
-		{map[string]any{"RemoteHost": "bastion.bank.example"}, "", false, true},
-		{map[string]any{"RemoteHost": 7}, "", false, true},
+		{nil, "192.0.2.7", true},
+		{map[string]any{"State": "online", "RemoteHost": "bastion.bank.example"}, "bastion.bank.example", true},
+		{map[string]any{"State": "closing"}, "", false},
+		{map[string]any{"Remote": false}, "", false},
+		{map[string]any{"Remote": "yes"}, "", false},
+		{map[string]any{"Service": "cron"}, "", false},
+		{map[string]any{"RemoteHost": 7}, "", true},
 	} {
-		a, ok, err := remote(properties(c.change))
-		if got := a.String(); ok != c.ok || (err != nil) != c.errs || ok && got != c.want {
-			t.Errorf("%v: %v, %v, %v", c.change, got, ok, err)
+		if host, ok := remote(properties(c.change)); ok != c.ok || host != c.want {
+			t.Errorf("%v: %q, %v", c.change, host, ok)
+		}
+	}
+}
+
+func TestMerge(t *testing.T) {
+	at := netip.MustParseAddr
+	records := []entry{{1, "bastion.bank.example", at("192.0.2.9")}, {2, "192.0.2.7", at("192.0.2.7")}}
+	got, err := merge([]string{"192.0.2.7", "::ffff:192.0.2.7", "fe80::1%eth0", "bastion.bank.example"}, records)
+	if want := []netip.Addr{at("192.0.2.7"), at("fe80::1"), at("192.0.2.9")}; !slices.Equal(got, want) || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, name := range []string{"elsewhere.example", ""} { // by no address: it must be said
+		if got, err := merge([]string{name}, records); len(got) != 2 || err == nil || !strings.Contains(err.Error(), "UseDNS no") {
+			t.Errorf("%q: %v, %v", name, got, err)
 		}
 	}
 }
