@@ -59,7 +59,10 @@ func webPart(s setup, _ *cobra.Command) (part, error) {
 		defer client.Close()
 		var kept web.History
 		if c.Web.History != "" {
-			h, err := history.Open(c.Web.History, historyLimits(c.Web.KeepMetrics, c.Web.KeepEvents, c.Web.HistoryMB), log)
+			h, err := history.Open(ctx, c.Web.History, historyLimits(c.Web.KeepMetrics, c.Web.KeepEvents, c.Web.HistoryMB), log)
+			if ctx.Err() != nil && err != nil {
+				return nil // it was asked to end
+			}
 			if err != nil {
 				return fmt.Errorf("%w: choose another web.history, or none", err)
 			}

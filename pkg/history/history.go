@@ -82,8 +82,9 @@ CREATE INDEX IF NOT EXISTS messages_by_height ON messages (root, kind, at, heigh
 CREATE INDEX IF NOT EXISTS messages_by_age ON messages (kind, at);
 `
 
-// Open opens a file or makes it. One that isn't a database, or a broken one, is put aside, not overwritten.
-func Open(path string, limits Limits, log *slog.Logger) (*Store, error) {
+// Open opens a file or makes it. One that isn't a database, or a broken one, is put aside, not overwritten. A file of an older weir may
+// take minutes to be brought up to date: when ctx ends that is given up, and nothing has changed.
+func Open(ctx context.Context, path string, limits Limits, log *slog.Logger) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
@@ -91,7 +92,7 @@ func Open(path string, limits Limits, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
-	s, err := openLocked(path, limits, log)
+	s, err := openLocked(ctx, path, limits, log)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -112,26 +113,26 @@ func takeLock(path string) (*os.File, error) {
 	return f, nil
 }
 
-func openLocked(path string, limits Limits, log *slog.Logger) (*Store, error) {
-	db, err := open(path)
+func openLocked(ctx context.Context, path string, limits Limits, log *slog.Logger) (*Store, error) {
+	db, err := open(ctx, path)
 	if isBroken(err) {
 		aside := fmt.Sprintf("%s.broken-%d", path, time.Now().Unix())
 		log.Warn("the history can't be read: it is put aside, and a new one begun", "file", aside, "err", err)
 		if err := putAside(path, aside); err != nil {
 			return nil, fmt.Errorf("history: %w", err)
 		}
-		db, err = open(path)
+		db, err = open(ctx, path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("history: %s: %w", path, err)
 	}
-	ctx, end := context.WithCancel(context.Background())
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{db: db, path: path, limits: limits, log: log, queue: make(chan Record, queueLen), end: end}
 	s.ended.Go(func() { s.write(ctx) })
 	return s, nil
 }
 
-func open(path string) (*sql.DB, error) {
+func open(ctx context.Context, path string) (*sql.DB, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // SQLite would make it readable for all
 	if err != nil {
 		return nil, err
@@ -144,28 +145,28 @@ func open(path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(db); err != nil {
+	if err := prepare(ctx, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
 }
 
 // prepare makes the tables, and brings a file of an older weir up to date.
-func prepare(db *sql.DB) error {
-	if _, err := db.Exec(schema); err != nil {
+func prepare(ctx context.Context, db *sql.DB) error {
+	if _, err := db.ExecContext(ctx, schema); err != nil {
 		return err
 	}
 	for column, kind := range map[string]string{"refused": "TEXT NOT NULL DEFAULT ''", "height": "REAL"} {
 		var there int
-		err := db.QueryRow("SELECT count(*) FROM pragma_table_info('messages') WHERE name = ?", column).Scan(&there)
+		err := db.QueryRowContext(ctx, "SELECT count(*) FROM pragma_table_info('messages') WHERE name = ?", column).Scan(&there)
 		if err == nil && there == 0 {
-			_, err = db.Exec("ALTER TABLE messages ADD COLUMN " + column + " " + kind)
+			_, err = db.ExecContext(ctx, "ALTER TABLE messages ADD COLUMN "+column+" "+kind)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	_, err := db.Exec(indexes)
+	_, err := db.ExecContext(ctx, indexes)
 	return err
 }
 

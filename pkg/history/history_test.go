@@ -2,7 +2,9 @@ package history
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -32,7 +34,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 func openStore(t *testing.T, path string, limits Limits) (*Store, *bytes.Buffer) {
 	t.Helper()
 	var said bytes.Buffer
-	s, err := Open(path, limits, slog.New(slog.NewTextHandler(&said, nil)))
+	s, err := Open(t.Context(), path, limits, slog.New(slog.NewTextHandler(&said, nil)))
 	must(t, err)
 	return s, &said
 }
@@ -151,7 +153,7 @@ func TestABrokenFileIsPutAside(t *testing.T) {
 func TestOneWriterAtATime(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "h.db")
 	s, _ := openStore(t, path, Limits{})
-	if _, err := Open(path, Limits{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "held by another") || strings.Contains(err.Error(), "\n") {
+	if _, err := Open(t.Context(), path, Limits{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "held by another") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("a second one: %v", err)
 	}
 	must(t, s.Close())
@@ -217,5 +219,38 @@ func TestOlderFile(t *testing.T) {
 	defer func() { must(t, s.Close()) }()
 	if all := read(t, s, Query{Kinds: []string{"cpu"}}); len(all) != 3 || all[0].Refused != "" || all[1].Refused != "forged" {
 		t.Errorf("%+v", all)
+	}
+}
+
+// Bringing a big file up to date takes long: whoever asks weir to end doesn't wait for it, and nothing is lost.
+func TestAnOlderFileKeepsNobodyFromEnding(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.db")
+	s, _ := openStore(t, path, Limits{})
+	must(t, s.Close())
+	const n = 200_000
+	db, err := sql.Open("sqlite", path)
+	must(t, err)
+	_, err = db.Exec(fmt.Sprintf(`DROP INDEX messages_by_height; DROP INDEX messages_by_age;
+		WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < %d)
+		INSERT INTO messages (at, root, kind, topic, payload, height) SELECT n, 'bank/web1', 'cpu', 'x', '1', abs(random()) FROM i`, n))
+	must(t, err)
+	must(t, db.Close())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(30*time.Millisecond, cancel) // the indexes take ten times as long on a fast machine
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	if s, err := Open(ctx, path, Limits{}, log); !errors.Is(err, context.Canceled) {
+		if err == nil {
+			must(t, s.Close())
+		}
+		t.Fatalf("it went on: %v", err)
+	}
+	if names, err := filepath.Glob(path + ".broken-*"); err != nil || len(names) > 0 {
+		t.Errorf("put aside: %q, %v", names, err)
+	}
+	s, _ = openStore(t, path, Limits{})
+	defer func() { must(t, s.Close()) }()
+	if all := read(t, s, Query{Kinds: []string{"cpu"}, Limit: n + 1}); len(all) != n {
+		t.Errorf("%d records", len(all))
 	}
 }

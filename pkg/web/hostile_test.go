@@ -26,7 +26,7 @@ import (
 func TestForgeriesStayForgeries(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "h.db")
 	log := slog.New(slog.DiscardHandler)
-	h, err := history.Open(path, history.Limits{}, log)
+	h, err := history.Open(t.Context(), path, history.Limits{}, log)
 	must(t, err)
 	w := newWeb(t, &fakeBus{}, h)
 	forged := bus.Message{
@@ -37,7 +37,7 @@ func TestForgeriesStayForgeries(t *testing.T) {
 	w.receive(forged)
 	must(t, h.Close())
 
-	h, err = history.Open(path, history.Limits{}, log)
+	h, err = history.Open(t.Context(), path, history.Limits{}, log)
 	must(t, err)
 	defer func() { must(t, h.Close()) }()
 	w = newWeb(t, &fakeBus{}, h)
@@ -62,7 +62,7 @@ func TestForgeriesStayForgeries(t *testing.T) {
 func TestStalledDownload(t *testing.T) {
 	defer func(was time.Duration) { downloadWait = was }(downloadWait)
 	downloadWait = 200 * time.Millisecond
-	h, err := history.Open(filepath.Join(t.TempDir(), "h.db"), history.Limits{}, slog.New(slog.DiscardHandler))
+	h, err := history.Open(t.Context(), filepath.Join(t.TempDir(), "h.db"), history.Limits{}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	defer func() { must(t, h.Close()) }()
 	w := newWeb(t, &fakeBus{}, h)

@@ -82,7 +82,7 @@ func TestLatestRowsAreBoundedByTheirText(t *testing.T) {
 // After a restart a flood of messages on one topic hides nothing of another's.
 func TestRecallOfEachTab(t *testing.T) {
 	path, log := filepath.Join(t.TempDir(), "h.db"), slog.New(slog.DiscardHandler)
-	h, err := history.Open(path, history.Limits{}, log)
+	h, err := history.Open(t.Context(), path, history.Limits{}, log)
 	must(t, err)
 	now := time.Now()
 	add := func(tab, topic, payload string) {
@@ -96,7 +96,7 @@ func TestRecallOfEachTab(t *testing.T) {
 		}
 	}
 	must(t, h.Close())
-	h, err = history.Open(path, history.Limits{}, log)
+	h, err = history.Open(t.Context(), path, history.Limits{}, log)
 	must(t, err)
 	defer func() { must(t, h.Close()) }()
 	w := newWeb(t, &fakeBus{}, h)

@@ -384,7 +384,7 @@ func TestConfigRefusals(t *testing.T) {
 func TestHistoryIsRecalledAndAsked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "h.db")
 	log := slog.New(slog.DiscardHandler)
-	h, err := history.Open(path, history.Limits{}, log)
+	h, err := history.Open(t.Context(), path, history.Limits{}, log)
 	must(t, err)
 	w := newWeb(t, &fakeBus{}, h)
 	before := time.Now().Add(-time.Second).UnixMilli()
@@ -398,7 +398,7 @@ func TestHistoryIsRecalledAndAsked(t *testing.T) {
 	w.hear("bank/other/metrics/cpu", `{"cpu_usage": 2}`)
 	must(t, h.Close())
 
-	h, err = history.Open(path, history.Limits{}, log)
+	h, err = history.Open(t.Context(), path, history.Limits{}, log)
 	must(t, err)
 	defer func() { must(t, h.Close()) }()
 	w = newWeb(t, &fakeBus{}, h)
