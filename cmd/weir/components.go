@@ -286,6 +286,7 @@ func controllerPart(s setup, cmd *cobra.Command) (part, error) {
 		}
 		defer client.Close()
 		cfg.Transport, cfg.Warning, cfg.Describe = s.transport(), s.ending("controller"), limiter.all[0].describe
+		cfg.Reconnected = client.Reconnected()
 		c, err := controller.New(cfg, client, limiter, received(cmd.OutOrStdout(), log), log)
 		if err != nil {
 			return err

@@ -27,6 +27,7 @@ type Client struct {
 	named  bool // by whoever made it
 
 	renew    chan struct{} // 1 deep
+	again    chan struct{} // likewise
 	handover atomic.Pointer[handover]
 
 	mu     sync.Mutex
@@ -67,7 +68,7 @@ func Connect(opts Options) (*Client, error) {
 		log: opts.Log.With("broker", shown(address)),
 		out: newOutbox(), in: newInbox(),
 		slots: make(chan struct{}, maxUnderWay),
-		named: named, renew: make(chan struct{}, 1),
+		named: named, renew: make(chan struct{}, 1), again: make(chan struct{}, 1),
 		up: make(chan struct{}),
 	}
 	c.ended.Go(func() { c.keepConnected(ctx) })
@@ -81,6 +82,9 @@ func (c *Client) Connected() bool {
 	l, _ := c.current()
 	return l != nil
 }
+
+// Reconnected tells one reader of each connection but the first, with subscriptions restored: what the broker retained may be gone.
+func (c *Client) Reconnected() <-chan struct{} { return c.again }
 
 // AwaitConnection blocks until the broker is there or ctx ends.
 func (c *Client) AwaitConnection(ctx context.Context) error {

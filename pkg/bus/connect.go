@@ -21,7 +21,12 @@ func (c *Client) keepConnected(ctx context.Context) {
 			return
 		}
 		if err == nil {
-			c.counts.connects.Add(1)
+			if c.counts.connects.Add(1) > 1 {
+				select {
+				case c.again <- struct{}{}:
+				default: // about to be read
+				}
+			}
 			o.over(c.log)
 			if c.opts.OnConnect != nil {
 				go c.opts.OnConnect()

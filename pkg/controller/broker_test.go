@@ -86,3 +86,54 @@ func TestControllerOverABroker(t *testing.T) {
 	command(`{"command":"disable_rate_limiting","id":"off"}`)
 	await("disabled", func(s wire.Status) bool { return s.ID == "off" && s.State == wire.StateOff })
 }
+
+// A broker that is started again has retained nothing: whoever comes then learns whose limit is on all the same.
+func TestANewBrokerIsToldWhoseLimitIsOn(t *testing.T) {
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	start := func(addr string) (string, func()) {
+		t.Helper()
+		b, err := broker.New(broker.Config{Listen: addr}, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.Addr(), bustest.Start(t, b.Run)
+	}
+	addr, stop := start("127.0.0.1:0")
+	cfg := DefaultConfig()
+	client := bustest.Connect(t, addr, "controller")
+	cfg.Reconnected = client.Reconnected()
+	c, err := New(cfg, client, &fakeLimiter{}, io.Discard, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bustest.Start(t, c.Run)
+	awaited := func(is func(wire.Status) bool) chan wire.Status {
+		t.Helper()
+		all := make(chan wire.Status, 256)
+		if err := bustest.Connect(t, addr, "").Subscribe(cfg.Root.StatusRateLimiting(), func(m bus.Message) {
+			if s, err := wire.DecodeStatus(m.Payload); err == nil && is(s) {
+				all <- s
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	enabled := awaited(func(s wire.Status) bool { return s.ID == "on" })
+	if err := bustest.Connect(t, addr, "").Publish(t.Context(), bus.Publication{
+		Topic: cfg.Root.Command(), Payload: []byte(`{"command":"enable_rate_limiting","id":"on","origin":"bob"}`), Delivery: bus.Eventually,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	was := <-enabled
+	stop()
+	start(addr)
+	select {
+	case s := <-awaited(func(s wire.Status) bool { return s.State == wire.StateOn }):
+		if s.Owner != "bob" || s.Origin != "bob" || !s.Again || s.Timestamp <= was.Timestamp || s.Until < was.Until || s.Rate != was.Rate {
+			t.Errorf("%+v, was %+v", s, was)
+		}
+	case <-time.After(bustest.Patience):
+		t.Error("nobody is told")
+	}
+}

@@ -21,6 +21,8 @@ type Config struct {
 	File   string               // notes whose limit is on, for the next controller; "" for none
 	Uptime func() time.Duration // since the boot, which File's times are told in
 
+	Reconnected <-chan struct{} // tells that the broker is there again; nil for never
+
 	Approve       []string      // commands that two people must send
 	ApproveWithin time.Duration // the second of them
 	Transport     string        // told in each status

@@ -62,6 +62,7 @@ type Controller struct {
 	scaled       chan scaled
 	servers      *wire.Servers // as far as is known
 
+	told  map[string]wire.Status // by topic, what is retained there
 	asked chan chan Stats
 	stats Stats
 	read  time.Time // the datapath, for stats
@@ -90,6 +91,7 @@ func New(cfg Config, b Bus, l Limiter, out io.Writer, log *slog.Logger) (*Contro
 		commands: make(chan bus.Message),
 		retained: make(chan wire.Status, 1),
 		scaled:   make(chan scaled),
+		told:     map[string]wire.Status{},
 		asked:    make(chan chan Stats),
 		stats:    Stats{Commands: map[Result]uint64{}},
 
@@ -154,6 +156,8 @@ func (c *Controller) Run(ctx context.Context, alive func()) error {
 			c.tellScaled(time.Now(), s)
 		case reply := <-c.asked:
 			reply <- c.now(time.Now())
+		case <-c.cfg.Reconnected:
+			c.tellAgain(time.Now())
 		case was := <-c.retained:
 			c.remember(time.Now(), was)
 		case <-timer.C:

@@ -37,13 +37,32 @@ func (c *Controller) reportOf(now time.Time, cmd wire.Command, s wire.Status) {
 		out = s // the limit is another matter
 		out.Servers = c.servers
 	}
-	payload, err := wire.Encode(out)
+	// What became of a list command is nobody's state: the retained status goes on telling of rate limiting.
+	retain := !wire.IsListCommand(s.Command)
+	if retain {
+		c.told[topic] = out
+	}
+	c.put(now, topic, out, retain)
+}
+
+func (c *Controller) put(now time.Time, topic string, s wire.Status, retain bool) {
+	payload, err := wire.Encode(s)
 	if err != nil {
 		c.warnings.Warn(now, "status left out", "err", err)
 		return
 	}
-	// What became of a list command is nobody's state: the retained status goes on telling of rate limiting.
-	c.reports.put(bus.Publication{Topic: topic, Payload: payload, Retain: !wire.IsListCommand(s.Command), Delivery: bus.Confirmed})
+	c.reports.put(bus.Publication{Topic: topic, Payload: payload, Retain: retain, Delivery: bus.Confirmed})
+}
+
+// tellAgain is for a broker that was away: what it retained may be gone, and a monitor that was away with it doesn't know whose limit is on.
+func (c *Controller) tellAgain(now time.Time) {
+	for topic, s := range c.told {
+		s.Timestamp, s.Again = wire.Timestamp(now), true
+		if s.Until > 0 && c.lease.On {
+			s.Until = wire.Timestamp(c.lease.End)
+		}
+		c.put(now, topic, s, true)
+	}
 }
 
 // pass notes a command that is the monitor's to carry out and to answer.

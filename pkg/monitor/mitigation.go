@@ -149,6 +149,12 @@ func (m *Mitigation) Status(now time.Time, s wire.Status) Decision {
 		m.pending = nil
 	}
 	news := s != m.last
+	if s.Again { // for those who weren't there
+		was := m.last
+		was.Timestamp, was.Until, was.Again = s.Timestamp, s.Until, true
+		news = s != was
+		s.Again = false
+	}
 	m.last = s
 	operator := news && s.Status == wire.Success && s.Origin != m.cfg.Origin && s.Origin != controllerOrigin
 	if operator && s.Command == wire.DisableRateLimiting && s.State == wire.StateOff {

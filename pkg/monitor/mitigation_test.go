@@ -239,6 +239,14 @@ func TestMitigationNeverFightsAnOperator(t *testing.T) {
 		s := wire.Status{Timestamp: p.stamp, Command: wire.DisableRateLimiting, Status: wire.Success, Origin: "bob", State: wire.StateOff}
 		p.sent(p.m.Status(p.now, s))
 		p.expect("the old status again, after a reconnect", p.alert(metricSYN, wire.AlertReminder), "enable")
+		s.Timestamp, s.Again = p.stamp+100, true
+		p.sent(p.m.Status(p.now, s))
+		p.expect("told again to a new broker", p.alert(metricSYN, wire.AlertReminder), "enable")
+	})
+	t.Run("who switched it off before this monitor and its broker started", func(t *testing.T) {
+		p := newPlay(t)
+		p.status(wire.Status{Command: wire.DisableRateLimiting, Status: wire.Success, Origin: "bob", State: wire.StateOff, Again: true}, "")
+		p.expect("flood at the first sample", p.alert(metricSYN, wire.AlertRaised), "")
 	})
 	t.Run("who switches it on", func(t *testing.T) {
 		p := newPlay(t)

@@ -42,7 +42,8 @@ func TestGolden(t *testing.T) {
 		{"command_bare", Command{Command: EnableRateLimiting}, as(DecodeCommand)},
 		{"command", Command{EnableRateLimiting, "7", "monitor", 100, 200, 600, "SYN flood <&>", at, "", 0, ""}, as(DecodeCommand)},
 		{"command_block", Command{Command: BlockSource, ID: "8", Origin: "ctl", TTLSeconds: 60, Reason: "scans", Timestamp: at, Source: "192.0.2.0/24"}, as(DecodeCommand)},
-		{"status", Status{at, EnableRateLimiting, Success, "each source is held to 100 SYN/s", "7", "monitor", "operator-k3v2q2xd", StateOn, 100, 200, at + 600, "monitor", true, "", "controller-k3v2q2xd ends in 9 days", nil, 0}, as(DecodeStatus)},
+		{"status", Status{at, EnableRateLimiting, Success, "each source is held to 100 SYN/s", "7", "monitor", "operator-k3v2q2xd", StateOn, 100, 200, at + 600, "monitor", true, "", "controller-k3v2q2xd ends in 9 days", nil, 0, false}, as(DecodeStatus)},
+		{"status_again", Status{Timestamp: at, Command: DisableRateLimiting, Status: Success, Detail: "rate limiting is off", Origin: "alice", State: StateOff, Again: true}, as(DecodeStatus)},
 		{"status_waiting", Status{Timestamp: at, Command: DisableRateLimiting, Status: Failure, Detail: "not done yet: alice asks for it", ID: "9", State: StateOn, ApprovalUntil: at + 120}, as(DecodeStatus)},
 		{"command_scale", Command{Command: ScaleUpServers, ID: "10", Origin: "web", Timestamp: at, Count: 2}, as(DecodeCommand)},
 		{"status_scaling", Status{

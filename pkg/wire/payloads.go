@@ -172,6 +172,8 @@ type Status struct {
 	// Of a Failure that is none yet: until when, in Unix seconds, the command is carried out if a second person sends it, too. Another
 	// status with this ID tells the end.
 	ApprovalUntil float64 `json:"approval_until,omitempty"`
+
+	Again bool `json:"again,omitempty"` // nothing new: it is told again to a broker that was away
 }
 
 // Servers are how many there are after a scale command, or at the controller's start.
