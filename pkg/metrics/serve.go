@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/weir-sensor/weir/pkg/certpair"
+	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/door"
 )
 
@@ -52,10 +55,11 @@ func loopback(address string) bool {
 var retryEvery = 10 * time.Second // tests have less time
 
 const (
-	shutdownWait = time.Second
-	maxScrapes   = 4                // at a time
-	maxWaiting   = 64               // connections; the oldest makes room
-	takeWithin   = 10 * time.Second // an answer: who doesn't must not keep scrapes from others
+	shutdownWait  = time.Second
+	complainEvery = time.Minute
+	maxScrapes    = 4                // at a time
+	maxWaiting    = 64               // connections; the oldest makes room
+	takeWithin    = 10 * time.Second // an answer: who doesn't must not keep scrapes from others
 )
 
 // Run serves until ctx ends. Nothing depends on it: an address that can't be listened on is logged and tried again.
@@ -90,13 +94,24 @@ func keepServing(ctx context.Context, what, address string, cfg Config, h http.H
 }
 
 func serve(ctx context.Context, what, address string, cfg Config, h http.Handler, log *slog.Logger) error {
+	var secure *tls.Config
+	if cfg.TLSCert != "" {
+		pair, err := certpair.Load(cfg.TLSCert, cfg.TLSKey, false)
+		if err != nil {
+			return err
+		}
+		complaints := console.Complaints{Log: log, Every: complainEvery}
+		secure = pair.Config(func(err error) {
+			complaints.Warn(time.Now(), "the old certificate goes on being shown with "+what, "err", err)
+		})
+	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = l.Close() }() // a certificate that can't be read leaves it open
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		TLSConfig: secure,
+		Handler:   h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	defer context.AfterFunc(ctx, func() {
@@ -106,8 +121,8 @@ func serve(ctx context.Context, what, address string, cfg Config, h http.Handler
 	})()
 	log.Info(what+" are served", "address", l.Addr().String(), "tls", cfg.TLSCert != "")
 	l = door.New(door.Limits{Waiting: maxWaiting}, func(string, ...any) {}).Guard(l)
-	if cfg.TLSCert != "" {
-		err = s.ServeTLS(l, cfg.TLSCert, cfg.TLSKey)
+	if secure != nil {
+		err = s.ServeTLS(l, "", "")
 	} else {
 		err = s.Serve(l)
 	}
@@ -166,5 +181,21 @@ func profiles() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return mux
+	return here(mux)
+}
+
+// here refuses names that aren't this machine's: another site's name may be made to lead here, from the browser of whoever watches (DNS
+// rebinding).
+func here(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if _, _, err := net.SplitHostPort(host); err != nil {
+			host = net.JoinHostPort(strings.Trim(host, "[]"), "80")
+		}
+		if !loopback(host) {
+			http.Error(w, "profiles are for this machine alone: ask for them at 127.0.0.1", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync"
@@ -64,4 +66,20 @@ func (s signal) Write(b []byte) (int, error) {
 	default:
 	}
 	return len(b), nil
+}
+
+// A site whose name is made to lead to loopback reads no profile by the browser of whoever watches.
+func TestProfilesAreThisMachinesAlone(t *testing.T) {
+	for host, want := range map[string]int{
+		"127.0.0.1:6060": 200, "localhost:6060": 200, "[::1]:6060": 200, "127.0.0.1": 200, "[::1]": 200, "localhost": 200,
+		"evil.example:6060": 421, "evil.example": 421, "127.0.0.1.evil.example:6060": 421, "198.51.100.1:6060": 421, "": 421,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/debug/pprof/cmdline", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		profiles().ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("Host %q: status %d", host, w.Code)
+		}
+	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
+	"github.com/weir-sensor/weir/pkg/certpair"
 	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/door"
 	"github.com/weir-sensor/weir/pkg/history"
@@ -136,10 +137,15 @@ func (w *Web) Run(ctx context.Context, alive func()) error {
 }
 
 func (w *Web) serve(s *http.Server, l net.Listener) error {
-	if w.cfg.TLSCert != "" {
-		return s.ServeTLS(l, w.cfg.TLSCert, w.cfg.TLSKey)
+	if w.cfg.TLSCert == "" {
+		return s.Serve(l)
 	}
-	return s.Serve(l)
+	pair, err := certpair.Load(w.cfg.TLSCert, w.cfg.TLSKey, false)
+	if err != nil {
+		return err
+	}
+	s.TLSConfig = pair.Config(func(err error) { w.complaints.Warn(time.Now(), "the page's old certificate goes on being shown", "err", err) })
+	return s.ServeTLS(l, "", "")
 }
 
 // door has strangers make room for each other. Browsers come by the name of who sits before them, so nobody is banned for what he asks;

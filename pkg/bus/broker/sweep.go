@@ -31,7 +31,7 @@ func (g *guard) sweep() {
 	if err := g.members.refresh(); err != nil {
 		g.complaints.Warn(time.Now(), "the trust file can't be used", "err", err)
 	}
-	if err := g.members.pair.refresh(); err != nil {
+	if err := g.members.pair.Refresh(); err != nil {
 		g.complaints.Warn(time.Now(), "the broker keeps its old certificate", "err", err)
 	}
 	for _, cl := range g.server.Clients.GetAll() {

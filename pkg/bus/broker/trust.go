@@ -13,6 +13,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/weir-sensor/weir/pkg/access"
+	"github.com/weir-sensor/weir/pkg/certpair"
 	"github.com/weir-sensor/weir/pkg/trust"
 )
 
@@ -28,7 +29,7 @@ type Trust struct {
 // members are who may connect now. A client is always looked up again by its user name, so that a reload is in force at once.
 type members struct {
 	trust   *Trust
-	pair    *pair
+	pair    *certpair.Pair
 	current atomic.Pointer[roster]
 }
 
@@ -45,9 +46,9 @@ type member struct {
 }
 
 func newMembers(t *Trust) (*members, error) {
-	p, err := newPair(t.Certificate, t.Key)
+	p, err := certpair.Load(t.Certificate, t.Key, true)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the broker's %w", err)
 	}
 	m := &members{trust: t, pair: p}
 	m.current.Store(&roster{})

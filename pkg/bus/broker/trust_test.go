@@ -321,7 +321,7 @@ func TestReload(t *testing.T) {
 	// Another root, and a certificate of the broker's by it, as after weir keys rotate.
 	other := te.NewAuthority(t)
 	certificate, key := other.Server(t)
-	for from, to := range map[string]string{certificate: b.guard.members.pair.certificate, key: b.guard.members.pair.key} {
+	for from, to := range map[string]string{certificate: b.guard.members.trust.Certificate, key: b.guard.members.trust.Key} {
 		if err := os.Rename(from, to); err != nil {
 			t.Fatal(err)
 		}
@@ -345,7 +345,7 @@ func TestReload(t *testing.T) {
 // TestUnreadableIsNobodyRefused: the number of refusals tells of those who come.
 func TestUnreadableIsNobodyRefused(t *testing.T) {
 	b := newBank(t)
-	if err := os.Rename(b.guard.members.pair.certificate, b.guard.members.pair.certificate+".away"); err != nil {
+	if err := os.Rename(b.guard.members.trust.Certificate, b.guard.members.trust.Certificate+".away"); err != nil {
 		t.Fatal(err)
 	}
 	te.Eventually(t, 3*time.Second, "complaint", func() bool { return strings.Contains(b.log.String(), "keeps its old certificate") })
