@@ -56,6 +56,13 @@ func (h *hub) remove(v *viewer) {
 	delete(h.viewers, v)
 }
 
+// empty tells that no page is open.
+func (h *hub) empty() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.viewers) == 0
+}
+
 // each calls f for all viewers.
 func (h *hub) each(f func(*viewer)) {
 	h.mu.Lock()

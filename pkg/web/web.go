@@ -5,7 +5,6 @@ package web
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,9 +18,7 @@ import (
 
 	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
-	"github.com/weir-sensor/weir/pkg/certpair"
 	"github.com/weir-sensor/weir/pkg/console"
-	"github.com/weir-sensor/weir/pkg/door"
 	"github.com/weir-sensor/weir/pkg/history"
 	"github.com/weir-sensor/weir/pkg/web/signin"
 	"github.com/weir-sensor/weir/pkg/wire"
@@ -136,53 +133,6 @@ func (w *Web) Run(ctx context.Context, alive func()) error {
 	}
 }
 
-func (w *Web) serve(s *http.Server, l net.Listener) error {
-	if w.cfg.TLSCert == "" {
-		return s.Serve(l)
-	}
-	pair, err := certpair.Load(w.cfg.TLSCert, w.cfg.TLSKey, false)
-	if err != nil {
-		return err
-	}
-	s.TLSConfig = pair.Config(func(err error) { w.complaints.Warn(time.Now(), "the page's old certificate goes on being shown", "err", err) })
-	return s.ServeTLS(l, "", "")
-}
-
-// door has strangers make room for each other. Browsers come by the name of who sits before them, so nobody is banned for what he asks;
-// behind a proxy all come from there.
-func (w *Web) door() *door.Door {
-	limits := door.Default
-	limits.Strikes = 0
-	if w.cfg.Proxy {
-		limits.PerSource = 0
-	}
-	return door.New(limits, func(text string, args ...any) { w.complaints.Warn(time.Now(), "the page: "+text, args...) })
-}
-
-// connKey is for a request's connection.
-type connKey struct{}
-
-func withConn(ctx context.Context, c net.Conn) context.Context {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	return context.WithValue(ctx, connKey{}, c)
-}
-
-// admit says at the door that a request's sender is known.
-func admit(r *http.Request) {
-	if c, ok := r.Context().Value(connKey{}).(*door.Conn); ok {
-		c.Admit()
-	}
-}
-
-func (w *Web) url(a net.Addr) string {
-	if w.cfg.TLSCert != "" {
-		return "https://" + a.String()
-	}
-	return "http://" + a.String()
-}
-
 func (w *Web) subscribe() error {
 	filters := map[string]bool{wire.PublicFilter: true}
 	for _, root := range append([]string{w.cfg.Root.String()}, w.cfg.Watch...) {
@@ -221,8 +171,10 @@ func (w *Web) receive(msg bus.Message) {
 		w.history.Add(e.record())
 	}
 	e.payload = nil
-	b := encode(map[string]any{"type": "event", "event": e})
-	w.hub.each(func(v *viewer) { v.send(e.root, b) })
+	if !w.hub.empty() {
+		b := encode(map[string]any{"type": "event", "event": e})
+		w.hub.each(func(v *viewer) { v.send(e.root, b) })
+	}
 	if is, _ := w.judge(s, now); !known || is != was {
 		w.tellConditions(now) // figures can wait for the next tick
 	}
@@ -276,7 +228,11 @@ func (w *Web) tick(now time.Time) {
 	w.tellConditions(now)
 }
 
+// tellConditions spares who isn't there: a page that is opened is told anyway.
 func (w *Web) tellConditions(now time.Time) {
+	if w.hub.empty() {
+		return
+	}
 	if told := string(encode(w.conditions(now))); told != w.told {
 		w.told = told
 		w.hub.each((*viewer).tellChanged)
