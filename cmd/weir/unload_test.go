@@ -9,6 +9,7 @@ import (
 // TestUnloadNeedsNoSettings: whoever wants weir gone must not have to mend its settings first.
 func TestUnloadNeedsNoSettings(t *testing.T) {
 	s := newSite(t)
+	s.start("broker") // else the sensor would wait for one
 	broken := s.write("broken.yaml", "nonsense: [", 0o600)
 	unknown := s.write("unknown.yaml", "bpfs: /x\nmanagement-ports: many\n", 0o600)
 	for _, c := range []struct {
@@ -20,7 +21,7 @@ func TestUnloadNeedsNoSettings(t *testing.T) {
 		{nil, []string{"WEIR_LIMIT_RATE=many"}, "every interface"},
 		{[]string{"--interface", "a,a"}, nil, "every interface"},
 	} {
-		sensor := s.start("sensor", "--broker", "tcp://127.0.0.1:1")
+		sensor := s.start("sensor")
 		args := append([]string{"unload", "--bpffs", s.bpffs}, c.flags...)
 		cmd := s.Bank.Command(t.Context(), binary, args...)
 		cmd.Env = append(os.Environ(), c.environ...)
