@@ -178,10 +178,11 @@ func (a actuator) tend(ctx context.Context) {
 
 // tendPolice ends a lease that is over, and holds those who send too much.
 func (a actuator) tendPolice(v *view, now time.Time) error {
-	if _, err := a.police.Expire(); err != nil {
-		return err
-	}
 	s, err := a.police.State()
+	if err == nil && s.Limit != (datapath.Limit{}) && s.Lease <= 0 {
+		_, err = a.police.Expire()
+		s.Limit = datapath.Limit{}
+	}
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,11 @@ func TestMain(m *testing.M) {
 		if raceEnabled {
 			args = append(args, "-race")
 		}
-		if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+		cmd := exec.Command("go", append(args, ".")...)
+		if !raceEnabled { // static, as it is shipped
+			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		}
+		if out, err := cmd.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build weir: %v\n%s", err, out)
 			return 1
 		}

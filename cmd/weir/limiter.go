@@ -20,13 +20,14 @@ type xdpLimiter struct {
 	challenge    datapath.ChallengePolicy
 	budgets      datapath.Budgets
 	complaints   *console.Complaints
+	stance       *stance
 }
 
 func newXDPLimiter(cfg *config.Config, budgets datapath.Budgets, iface string, log *slog.Logger) (xdpLimiter, error) {
 	challenge, err := challengeOf(cfg)
 	return xdpLimiter{
 		sw: datapath.NewSwitch(cfg.BPFFS, iface), bpffs: cfg.BPFFS, iface: iface, challenge: challenge, budgets: budgets,
-		complaints: &console.Complaints{Log: log, Every: time.Hour},
+		complaints: &console.Complaints{Log: log, Every: time.Hour}, stance: newStance(challenge.Armed > 0),
 	}, err
 }
 
@@ -56,25 +57,27 @@ func (l xdpLimiter) Enable(limit datapath.Limit, lease time.Duration) error {
 	if err := l.sw.Enable(limit, lease); err != nil {
 		return err
 	}
+	l.stance.take(true)
 	if err := l.sw.Challenge(l.challenge); err != nil {
 		l.complaints.Warn(time.Now(), "SYNs are limited but not challenged", "err", err)
 	}
 	return nil
 }
 
-// recheckEvery is how long a challenge may rest on settings that have changed.
-const recheckEvery = time.Second
+const (
+	recheckEvery = time.Second // how long a challenge may rest on settings that have changed
+	restEvery    = 10 * time.Second
+)
 
 // arm tells the datapath the policy, and if it may challenge by itself, lets it do so for as long as the controller lives and
-// a lease longer. It goes on looking whether the kernel still takes part.
+// a lease longer. It goes on looking whether the kernel still takes part, while that matters.
 func (l xdpLimiter) arm(ctx context.Context) {
-	every := time.NewTicker(recheckEvery)
-	defer every.Stop()
 	renew := max(min(l.challenge.Armed/4, time.Minute), time.Second)
 	var renewed time.Time
 	for told := false; ; {
+		active, changed := l.stance.now()
 		var err error
-		if now := time.Now(); !told || l.challenge.Armed > 0 && now.Sub(renewed) >= renew {
+		if now := time.Now(); !told || !active || l.challenge.Armed > 0 && now.Sub(renewed) >= renew {
 			err, renewed = l.sw.Challenge(l.challenge), now
 		} else if l.challenge.When != datapath.ChallengeNever {
 			err = l.sw.Recheck()
@@ -87,23 +90,39 @@ func (l xdpLimiter) arm(ctx context.Context) {
 		case err != nil && l.challenge.Armed > 0:
 			l.complaints.Warn(time.Now(), "the datapath can't challenge by itself", "err", err)
 		} // else it is said when limiting is switched on
+		pause := recheckEvery
+		if !active && (told || errors.Is(err, datapath.ErrNoChallenge)) {
+			pause = restEvery
+		}
 		select {
-		case <-every.C:
+		case <-time.After(pause):
+		case <-changed:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-const fallbackEvery = 100 * time.Millisecond
+const (
+	fallbackEvery = 100 * time.Millisecond
+	fallbackRests = 20 * time.Second // after the last challenge: longer than it takes to put the settings back
+)
 
 // tendFallback keeps the kernel's own cookies in XDP going while they are wanted, and puts the settings back that it takes.
 func (l xdpLimiter) tendFallback(ctx context.Context) {
-	every := time.NewTicker(fallbackEvery)
-	defer every.Stop()
+	tended := time.Now()
 	for {
+		active, changed := l.stance.now()
+		pause := fallbackEvery
+		switch {
+		case active:
+			tended = time.Now()
+		case time.Since(tended) > fallbackRests:
+			pause = restEvery
+		}
 		select {
-		case <-every.C:
+		case <-time.After(pause):
+		case <-changed:
 		case <-ctx.Done():
 			if err := l.sw.EndFallback(); err != nil && !errors.Is(err, datapath.ErrNotAttached) {
 				l.complaints.Warn(time.Now(), "settings may have stayed that were made for SYN cookies", "err", err)
@@ -116,7 +135,13 @@ func (l xdpLimiter) tendFallback(ctx context.Context) {
 	}
 }
 
-func (l xdpLimiter) Disable() error { return l.sw.Disable() }
+func (l xdpLimiter) Disable() error {
+	if err := l.sw.Disable(); err != nil {
+		return err
+	}
+	l.stance.take(false)
+	return nil
+}
 
 // State opens the pins anew each time, since the datapath may have been unloaded and made again.
 func (l xdpLimiter) State() (_ controller.State, err error) {
@@ -133,6 +158,7 @@ func (l xdpLimiter) State() (_ controller.State, err error) {
 	if err != nil {
 		return controller.State{}, err
 	}
+	l.stance.take(control.Enforcing())
 	return controller.State{
 		On:      control.Enforcing(),
 		Limit:   control.Limit,

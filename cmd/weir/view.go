@@ -46,8 +46,12 @@ func (v view) Counters() (c datapath.Counters, err error) {
 	} else {
 		syn[datapath.VerdictPass][datapath.ReasonNone].Packets = s.Seen
 	}
-	for reason, n := range map[datapath.Reason]uint64{datapath.ReasonSourceRate: s.DroppedSource, datapath.ReasonTotalRate: s.DroppedTotal} {
-		syn[datapath.VerdictDrop][reason].Packets += n
+	for _, of := range [...]struct {
+		reason datapath.Reason
+		n      uint64
+	}{{datapath.ReasonSourceRate, s.DroppedSource}, {datapath.ReasonTotalRate, s.DroppedTotal}} {
+		n := of.n
+		syn[datapath.VerdictDrop][of.reason].Packets += n
 		for _, from := range []*datapath.Count{
 			&syn[datapath.VerdictWouldDrop][datapath.ReasonSourceRate], &syn[datapath.VerdictPass][datapath.ReasonNone],
 			&syn[datapath.VerdictPass][datapath.ReasonUntracked],

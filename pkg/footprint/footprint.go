@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Percent is by how much the heap may grow before it is collected: half of Go's default. weir allocates little while nothing happens, so
-// that costs it next to nothing.
-const Percent = 50
+// Percent is by how much the heap may grow before it is collected: a quarter of Go's default. weir allocates little while nothing
+// happens, so that costs it next to nothing.
+const Percent = 25
 
 // Shrink collects the heap, and lets go of the program's own pages: reading flags and loading a datapath touches most of the program,
 // running it a small part. Those that are still needed come back from the page cache.

@@ -16,13 +16,14 @@ import (
 // Finder looks for the sessions of a machine. It is for one goroutine at a time.
 type Finder struct {
 	proc, utmp string
+	scratch    [512]byte // proc_pid_stat(5) as far as the parent is shorter
 	sessions   interface {
 		remotes() ([]string, error)
 	}
 }
 
 // New returns a finder in a proc file system.
-func New(proc string) *Finder { return &Finder{proc, utmpFile, &logind{}} }
+func New(proc string) *Finder { return &Finder{proc: proc, utmp: utmpFile, sessions: &logind{}} }
 
 // Addresses are where sessions of SSH that are open now come from, each once. If they can't all be found out the error says why; those
 // that could be are returned as well. It takes a second at most.

@@ -38,9 +38,11 @@ type Policer struct {
 	opts    Options
 	ifindex int
 	base    uint32
-	mu      sync.Mutex // over those below, and opts
 	tc      tc.Open
+	mu      sync.Mutex // over those below, and opts
 	counted counted
+	changes tc.Watch
+	blank   bool                       // there was nothing to be counted before them
 	seen    map[netip.Prefix]time.Time // offenders, by when they were named last
 }
 
@@ -178,7 +180,7 @@ type State struct {
 
 // State reads it from the kernel.
 func (p *Policer) State() (State, error) {
-	a, ok, err := tc.GetPolice(p.base + stateSlot)
+	a, ok, err := p.tc.GetPolice(p.base + stateSlot)
 	if err != nil || !ok {
 		return State{}, err
 	}

@@ -33,19 +33,26 @@ func (c *counted) add(slot, drops uint32) uint64 {
 	return c.drops[slot]
 }
 
-// Stats reads them from the kernel. They outlive filters, not Remove.
+// Stats reads them from the kernel, but where nothing was to be read before, only once somebody has changed something. They outlive
+// filters, not Remove.
 func (p *Policer) Stats() (Stats, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if changed := p.changes.Changed(); p.blank && !changed {
+		return Stats{}, nil
+	}
+	p.blank = false
 	all, err := p.tc.ListPolice()
 	if err != nil {
 		return Stats{}, err
 	}
 	var s Stats
+	p.blank = true
 	for _, a := range all {
 		if a.Index&^0xff != p.base || !ours(a) {
 			continue
 		}
+		p.blank = false
 		switch slot := a.Index & 0xff; {
 		case slot == totalSlot:
 			s.Seen += a.Seen

@@ -1,6 +1,9 @@
 package tc
 
 import (
+	"errors"
+	"sync"
+
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -8,16 +11,24 @@ import (
 // requester is request.
 type requester func(kind, flags int, parts ...nl.NetlinkRequestData) ([][]byte, error)
 
-// Open lists actions over one socket: to make one for each look costs more than the look. It is of the network namespace where it is used
-// first. The zero value is ready. It isn't safe for use side by side.
+// Open reads actions over one socket: to make one for each look costs more than the look. It is of the network namespace where it is used
+// first. The zero value is ready.
 type Open struct {
+	mu     sync.Mutex
 	handle *nl.SocketHandle
 }
 
 // ListPolice reads all police actions of the network namespace.
 func (o *Open) ListPolice() ([]Police, error) { return listPolice(o.request) }
 
+// GetPolice reads an action. ok is false if there is none.
+func (o *Open) GetPolice(index uint32) (p Police, ok bool, err error) {
+	return getPolice(o.request, index)
+}
+
 func (o *Open) request(kind, flags int, parts ...nl.NetlinkRequestData) ([][]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.handle == nil {
 		s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to nothing
 		if err != nil {
@@ -35,7 +46,7 @@ func (o *Open) request(kind, flags int, parts ...nl.NetlinkRequestData) ([][]byt
 		req.AddData(p)
 	}
 	answers, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	if err != nil {
+	if err != nil && !gone(err) && !errors.Is(err, unix.EOPNOTSUPP) { // which are whole answers
 		o.close() // whatever is still on its way is nobody's any more
 	}
 	return answers, err

@@ -73,7 +73,9 @@ func RemovePolice(index uint32) error {
 }
 
 // GetPolice reads an action. ok is false if there is none.
-func GetPolice(index uint32) (p Police, ok bool, err error) {
+func GetPolice(index uint32) (p Police, ok bool, err error) { return getPolice(request, index) }
+
+func getPolice(request requester, index uint32) (p Police, ok bool, err error) {
 	answers, err := request(unix.RTM_GETACTION, 0, actionHeader{}, actions([]Police{{Index: index}}, Police.name))
 	if gone(err) || errors.Is(err, unix.EOPNOTSUPP) {
 		return p, false, nil
