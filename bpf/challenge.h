@@ -21,38 +21,46 @@
 #define IPV4_LEAST_MSS 536
 #define IPV6_LEAST_MSS 1220
 
-/* Set by the loader. */
-const volatile __u64 secret0;
-const volatile __u64 secret1;
+/* What SipHash begins with, made of the secret by the loader. */
+const volatile __u64 secret[4];
 
 #define SYN_ACK_TTL 64
 #define MIN_FRAME   60
 
+/* The Internet checksum (RFC 1071) of words that were added up: to add a number to itself, turned by half, leaves both halves' sum with
+ * its carry in the upper one.
+ */
 static __always_inline __u16 fold_sum(__u64 sum)
 {
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
+	__u32 half;
+
+	sum += sum >> 32 | sum << 32;
+	half = sum >> 32;
+	half += half >> 16 | half << 16;
+	return ~(half >> 16);
 }
 
-/* Only frames that this host's stack would take, and whose answer goes to one machine. */
+/* Only frames that this host's stack would take, and whose answer goes to one machine. By words: struct ethhdr is packed, so clang
+ * would read it byte by byte.
+ */
 static __always_inline bool for_us(const void *data, const void *end, const __u8 *mac)
 {
-	const struct ethhdr *eth = data;
+	const __u16 *eth = data, *own = (const void *)mac;
 
-	return (const void *)(eth + 1) <= end && !(eth->h_source[0] & 1) && *(__u32 *)eth->h_dest == *(__u32 *)mac &&
-	       *(__u16 *)(eth->h_dest + 4) == *(__u16 *)(mac + 4);
+	if (data + sizeof(struct ethhdr) > end)
+		return false;
+	return !(((eth[0] ^ own[0]) | (eth[1] ^ own[1]) | (eth[2] ^ own[2]) | (eth[3] & bpf_htons(0x100))));
 }
 
 static __always_inline void swap_macs(struct ethhdr *eth)
 {
-	__u8 mac[ETH_ALEN];
+	__u32 *to = (void *)eth->h_dest, *from = (void *)eth->h_source, upper = *to;
+	__u16 *to_low = (void *)(eth->h_dest + 4), *from_low = (void *)(eth->h_source + 4), lower = *to_low;
 
-	__builtin_memcpy(mac, eth->h_dest, ETH_ALEN);
-	__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, mac, ETH_ALEN);
+	*to = *from;
+	*to_low = *from_low;
+	*from = upper;
+	*from_low = lower;
 }
 
 /* Tells whether a SYN asks for ECN. One that has been marked itself comes from where ECN is not understood (RFC 3168 section 6.1.1).
@@ -98,28 +106,37 @@ static __always_inline void put(struct options_writer *w, __u32 word)
 	w->n++;
 }
 
-/* Writes the options and returns their sum. */
+/* Writes the options and returns their sum. What nearly all clients ask for has constant offsets. */
 static __always_inline __u64 write_options(struct tcphdr *tcp, void *end, __u32 words, const struct weir_options *o,
 					   __u32 offer, __u32 longest, __u32 tsval)
 {
 	struct options_writer w = { .words = (void *)(tcp + 1), .end = end };
+	__u32 mss = OPTION_MSS | (__u32)bpf_htons(longest) << 16, wscale = OPTION_NOP_WSCALE | (offer & WEIR_OFFER_WSCALE) << 24;
+	bool scales = o->wscale != COOKIE_NO_WSCALE;
 
-	if (o->mss)
-		put(&w, OPTION_MSS | (__u32)bpf_htons(longest) << 16);
-	if (o->timestamps) {
-		put(&w, o->sack ? OPTION_SACK_TIMESTAMPS : OPTION_NOP_NOP_TIMESTAMPS);
-		put(&w, bpf_htonl(tsval));
-		put(&w, o->tsval);
-	} else if (o->sack) {
-		put(&w, OPTION_NOP_NOP_SACK);
+	if (o->mss && o->timestamps && o->sack && scales && (void *)(w.words + 5) <= end) {
+		w.words[0] = mss;
+		w.words[1] = OPTION_SACK_TIMESTAMPS;
+		w.words[2] = bpf_htonl(tsval);
+		w.words[3] = o->tsval;
+		w.words[4] = wscale;
+		w.sum = (__u64)mss + OPTION_SACK_TIMESTAMPS + bpf_htonl(tsval) + o->tsval + wscale;
+		w.n = 5;
+	} else {
+		if (o->mss)
+			put(&w, mss);
+		if (o->timestamps) {
+			put(&w, o->sack ? OPTION_SACK_TIMESTAMPS : OPTION_NOP_NOP_TIMESTAMPS);
+			put(&w, bpf_htonl(tsval));
+			put(&w, o->tsval);
+		} else if (o->sack) {
+			put(&w, OPTION_NOP_NOP_SACK);
+		}
+		if (scales)
+			put(&w, wscale);
 	}
-	if (o->wscale != COOKIE_NO_WSCALE)
-		put(&w, OPTION_NOP_WSCALE | (offer & WEIR_OFFER_WSCALE) << 24);
-#pragma unroll
-	for (int i = 0; i < MAX_OPTION_WORDS; i++) {
-		if (w.n < words)
-			put(&w, OPTION_NOPS);
-	}
+	for (int i = 0; i < MAX_OPTION_WORDS && w.n < words; i++)
+		put(&w, OPTION_NOPS);
 	return w.sum;
 }
 
@@ -253,7 +270,7 @@ static __always_inline enum answer answer_syn(struct hook_ctx *ctx, struct weir_
 		k.tsval = kernel_tsval(cpu->millis, o);
 	} else {
 		segment_flow(ip, tcp, ipv6, bpf_ntohl(tcp->seq), &flow);
-		k = cookie_make(&flow, options, o->timestamps, cpu->epoch, secret0, secret1);
+		k = cookie_make(&flow, options, o->timestamps, cpu->epoch, secret);
 	}
 	size = end - data;
 	excess = end - ((void *)(tcp + 1) + words * 4);
@@ -317,7 +334,7 @@ static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const st
 	const struct weir_options *o = &cpu->options;
 	struct cookie k = { .isn = bpf_ntohl(tcp->ack_seq) - 1, .tsval = bpf_ntohl(o->tsecr) };
 
-	return cookie_check(flow, k, o->timestamps, cpu->epoch, cpu->other_epoch, secret0, secret1);
+	return cookie_check(flow, k, o->timestamps, cpu->epoch, cpu->other_epoch, secret);
 }
 
 #define ACK_PROVEN (-1)

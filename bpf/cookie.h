@@ -66,12 +66,23 @@ static __always_inline void sip_round(struct siphash *s)
 	s->v2 = rotate(s->v2, 32);
 }
 
-static __always_inline void sip_init(struct siphash *s, __u64 key0, __u64 key1)
+/* The state after what of the first round needs no message, as the loader has computed it from the secret (sipStart in
+ * pkg/datapath/cookie.go), and the rest of that round.
+ */
+static __always_inline void sip_first(struct siphash *s, const volatile __u64 *start, __u64 word)
 {
-	s->v0 = key0 ^ 0x736f6d6570736575ULL;
-	s->v1 = key1 ^ 0x646f72616e646f6dULL;
-	s->v2 = key0 ^ 0x6c7967656e657261ULL;
-	s->v3 = key1 ^ 0x7465646279746573ULL;
+	s->v0 = start[0];
+	s->v1 = start[1];
+	s->v2 = start[2];
+	s->v3 = start[3] ^ word;
+	s->v2 += s->v3;
+	s->v3 = rotate(s->v3, 16) ^ s->v2;
+	s->v0 += s->v3;
+	s->v3 = rotate(s->v3, 21) ^ s->v0;
+	s->v2 += s->v1;
+	s->v1 = rotate(s->v1, 17) ^ s->v2;
+	s->v2 = rotate(s->v2, 32);
+	s->v0 ^= word;
 }
 
 static __always_inline void sip_word(struct siphash *s, __u64 word)
@@ -93,13 +104,12 @@ static __always_inline __u64 sip_end(struct siphash *s)
 /* The message is the addresses, ports and ISN, 4 bytes of options and 3 of the epoch, which SipHash puts into one word
  * with the message's length: 23 bytes for IPv4, 47 for IPv6.
  */
-static __always_inline __u64 cookie_mac(const struct cookie_flow *f, __u32 options, __u32 epoch, __u64 key0, __u64 key1)
+static __always_inline __u64 cookie_mac(const struct cookie_flow *f, __u32 options, __u32 epoch, const volatile __u64 *start)
 {
 	__u64 length = 23;
 	struct siphash s;
 
-	sip_init(&s, key0, key1);
-	sip_word(&s, f->addresses[0]);
+	sip_first(&s, start, f->addresses[0]);
 	if (f->ipv6) {
 		sip_word(&s, f->addresses[1]);
 		sip_word(&s, f->addresses[2]);
@@ -133,21 +143,21 @@ static __always_inline __u32 cookie_options(__u32 mss, __u32 wscale, bool sack, 
 }
 
 static __always_inline struct cookie cookie_make(const struct cookie_flow *f, __u32 options, bool timestamps, __u32 epoch,
-						 __u64 key0, __u64 key1)
+						 const volatile __u64 *start)
 {
 	struct cookie c = {};
 	__u32 index;
 	__u64 mac;
 
 	if (timestamps) {
-		mac = cookie_mac(f, options | COOKIE_TIMESTAMPS, epoch, key0, key1);
+		mac = cookie_mac(f, options | COOKIE_TIMESTAMPS, epoch, start);
 		c.isn = (__u32)mac << 1 | (epoch & 1);
 		c.tsval = (__u32)(mac >> 31) << COOKIE_OPTION_BITS | options;
 		return c;
 	}
 	index = cookie_mss_index(options & 0xffff);
 	options = (options & ~0xffffU) | cookie_mss(index);
-	mac = cookie_mac(f, options, epoch, key0, key1);
+	mac = cookie_mac(f, options, epoch, start);
 	c.isn = (__u32)mac << 9 | options >> COOKIE_WSCALE_SHIFT << 4 | index << 1 | (epoch & 1);
 	return c;
 }
@@ -156,7 +166,7 @@ static __always_inline struct cookie cookie_make(const struct cookie_flow *f, __
  * it: the last bit of the ISN chooses.
  */
 static __always_inline __s32 cookie_check(const struct cookie_flow *f, struct cookie c, bool timestamps, __u32 epoch,
-					  __u32 other, __u64 key0, __u64 key1)
+					  __u32 other, const volatile __u64 *start)
 {
 	__u32 options;
 	__u64 mac;
@@ -165,13 +175,13 @@ static __always_inline __s32 cookie_check(const struct cookie_flow *f, struct co
 		epoch = other;
 	if (timestamps) {
 		options = c.tsval & COOKIE_OPTION_MASK;
-		mac = cookie_mac(f, options | COOKIE_TIMESTAMPS, epoch, key0, key1);
+		mac = cookie_mac(f, options | COOKIE_TIMESTAMPS, epoch, start);
 		if (((__u32)mac << 1 ^ c.isn) >> 1 || ((__u32)(mac >> 31) << COOKIE_OPTION_BITS ^ c.tsval) >> COOKIE_OPTION_BITS)
 			return -1;
 		return options;
 	}
 	options = (c.isn >> 4 & 0x1f) << COOKIE_WSCALE_SHIFT | cookie_mss(c.isn >> 1 & 7);
-	mac = cookie_mac(f, options, epoch, key0, key1);
+	mac = cookie_mac(f, options, epoch, start);
 	return ((__u32)mac << 9 ^ c.isn) >> 9 ? -1 : (__s32)options;
 }
 

@@ -148,7 +148,7 @@ __noinline int icmp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, con
 		return charge_budget(cpu, WEIR_CLASS_ICMP, p->key, ipv6);
 	if (ipv6 && is_neighbourly(ip, end, icmp->type))
 		return WEIR_REASON_NONE;
-	reason = charge_budget(cpu, WEIR_CLASS_ICMP, p->key, ipv6);
+	reason = charge_inline(cpu, WEIR_CLASS_ICMP, p->key, ipv6);
 	if (!over_budget(reason) && !p->fragment.first)
 		return reason;
 	if (icmp->type == (ipv6 ? ICMPV6_TYPE_ECHO_REPLY : ICMP_TYPE_ECHO_REPLY)) {

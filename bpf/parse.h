@@ -60,6 +60,13 @@ struct fragment {
 	__u8 bytes; /* behind the IP headers, 255 at most; set for the first */
 };
 
+/* Hides a word from the verifier: to it, what is XORed twice with another that it doesn't know may be anything. */
+static __always_inline __u64 hide(__u64 word, __u64 unknown)
+{
+	asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(word) : "r"(unknown));
+	return word;
+}
+
 static __always_inline __u8 few_bytes(__s32 n)
 {
 	return n < 0 ? 0 : n > 255 ? 255 : n;
@@ -101,7 +108,7 @@ static __always_inline int parse_ethernet(struct cursor *c)
 	return proto;
 }
 
-/* The protocol. */
+/* The protocol. The fragment is all zeroes before. */
 static __always_inline int parse_ipv4(struct cursor *c, __be32 *source, struct fragment *f)
 {
 	struct iphdr *ip = c->pos;
@@ -114,10 +121,12 @@ static __always_inline int parse_ipv4(struct cursor *c, __be32 *source, struct f
 		return PARSE_ERROR;
 	c->pos += length;
 	*source = ip->saddr;
-	f->id = ip->id;
-	f->later = ip->frag_off & bpf_htons(IP_OFFSET_MASK);
-	f->first = !f->later && ip->frag_off & bpf_htons(IP_MORE);
-	f->bytes = few_bytes(bpf_ntohs(ip->tot_len) - length);
+	if (ip->frag_off & bpf_htons(IP_OFFSET_MASK | IP_MORE)) {
+		f->id = ip->id;
+		f->later = ip->frag_off & bpf_htons(IP_OFFSET_MASK);
+		f->first = !f->later;
+		f->bytes = few_bytes(bpf_ntohs(ip->tot_len) - length);
+	}
 	return ip->protocol;
 }
 

@@ -94,7 +94,7 @@ __noinline int fragment_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu,
 	if (!cpu || !p)
 		return WEIR_REASON_NONE;
 	ipv6 = packet_ipv6(p);
-	reason = charge_budget(cpu, WEIR_CLASS_FRAGMENT, p->key, ipv6);
+	reason = charge_inline(cpu, WEIR_CLASS_FRAGMENT, p->key, ipv6);
 	ip = packet_ip(data, end, p, ipv6);
 	if (!over_budget(reason) || !ip)
 		return reason;
@@ -160,7 +160,7 @@ __noinline int udp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, cons
 	if (!cpu || !p)
 		return WEIR_REASON_NONE;
 	ipv6 = packet_ipv6(p);
-	reason = charge_budget(cpu, WEIR_CLASS_UDP, p->key, ipv6);
+	reason = charge_inline(cpu, WEIR_CLASS_UDP, p->key, ipv6);
 	ip = packet_ip(data, end, p, ipv6);
 	ports = packet_at(data, end, p->l4, 8);
 	if (!ip || !ports)
@@ -232,7 +232,7 @@ __noinline int tcp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, cons
 		return WEIR_REASON_NONE;
 	/* Not so for other segments: there the kernel's word counts, lest an open connection be cut. */
 	if (class == WEIR_CLASS_RST && !may_be_peer(cpu, p->key) && !is_tracking())
-		return charge_budget(cpu, class, p->key, ipv6);
+		return charge_inline(cpu, class, p->key, ipv6);
 	if (!has_connection(ctx, &t, ipv6))
 		return charge_budget(cpu, class, p->key, ipv6);
 	ip = packet_ip(data, end, p, ipv6);

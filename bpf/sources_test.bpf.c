@@ -56,7 +56,7 @@ int hash(struct hash_args *h)
 struct cookie_args {
 	__u64 addresses[4];
 	__u64 ports_isn;
-	__u64 key[2];
+	__u64 start[4];
 	__u32 ipv6;
 	__u32 options;
 	__u32 timestamps;
@@ -81,11 +81,12 @@ SEC("syscall")
 int make_cookie(struct cookie_args *c)
 {
 	struct cookie_flow f = flow_of(c);
-	struct cookie k = cookie_make(&f, c->options, c->timestamps, c->epoch, c->key[0], c->key[1]);
+	__u64 start[4] = { c->start[0], c->start[1], c->start[2], c->start[3] };
+	struct cookie k = cookie_make(&f, c->options, c->timestamps, c->epoch, start);
 
 	c->isn = k.isn;
 	c->tsval = k.tsval;
-	c->mac = cookie_mac(&f, c->options, c->epoch, c->key[0], c->key[1]);
+	c->mac = cookie_mac(&f, c->options, c->epoch, start);
 	return 0;
 }
 
@@ -93,8 +94,9 @@ SEC("syscall")
 int check_cookie(struct cookie_args *c)
 {
 	struct cookie_flow f = flow_of(c);
+	__u64 start[4] = { c->start[0], c->start[1], c->start[2], c->start[3] };
 	struct cookie k = { .isn = c->isn, .tsval = c->tsval };
 
-	c->checked = cookie_check(&f, k, c->timestamps, c->epoch, c->other, c->key[0], c->key[1]);
+	c->checked = cookie_check(&f, k, c->timestamps, c->epoch, c->other, start);
 	return 0;
 }

@@ -109,18 +109,29 @@ static __always_inline void challenge_on(struct weir_cpu *cpu, struct weir_spoof
 }
 
 /* Judges a SYN that its source may send: an enum weir_reason that speaks for a challenge, or WEIR_REASON_NONE. Under always
- * it tells only whether a flood goes on.
+ * it tells only whether a flood goes on. What the unverified may send together doesn't become more within a jiffy, in which this CPU's clock
+ * stands still: once it was too much, a flood's SYNs needn't ask again.
  */
 static __always_inline int suspect(struct weir_cpu *cpu, __u64 key)
 {
+	struct weir_source *way = NULL;
 	struct weir_spoofing *state;
-	struct weir_source *way;
 	struct weir_control *ctl;
 	struct weir_set *set;
 	struct weir_rate rate;
 	__u64 now_ns;
 	__u32 zero = 0;
 
+	if (cpu->wary) {
+		set = verified_set(key);
+		if (!set)
+			return WEIR_REASON_NONE;
+		way = source_find(set, key);
+		if (way && !is_verified(way, cpu))
+			way = NULL;
+		if (!way && cpu->challenging && cpu->prolonged == (__u16)cpu->jiffy)
+			return WEIR_REASON_UNVERIFIED;
+	}
 	ctl = bpf_map_lookup_elem(&control, &zero);
 	state = bpf_map_lookup_elem(&spoofing, &zero);
 	if (!ctl || !state)
@@ -129,11 +140,7 @@ static __always_inline int suspect(struct weir_cpu *cpu, __u64 key)
 	rate = ctl->unverified;
 	if (!cpu->wary)
 		return total_charge(&state->unverified, &rate, now_ns) ? WEIR_REASON_NONE : WEIR_REASON_UNVERIFIED;
-	set = verified_set(key);
-	if (!set)
-		return WEIR_REASON_NONE;
-	way = source_find(set, key);
-	if (way && is_verified(way, cpu))
+	if (way)
 		return cpu->challenging ? charge_verified(cpu, way, state, &rate, now_ns) : WEIR_REASON_NONE;
 	if (cpu->challenging)
 		rate.interval *= 2;

@@ -134,23 +134,28 @@ static __always_inline struct outcome block(struct hook_ctx *ctx, struct outcome
 	return spare_management(o, p->port);
 }
 
-/* Judges what is on a list. */
-static __always_inline struct outcome judge_listed(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 found, struct outcome o,
+/* Judges a packet, by what the lists found of its source first. */
+static __always_inline struct outcome judge_source(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 found, struct outcome o,
 						   const struct packet *p)
 {
 	enum listed listed = found & ((1 << LISTED_BITS) - 1);
-	__u32 settled;
+	__u32 settled = cpu->settled;
 
-	if (o.reason == WEIR_REASON_MALFORMED)
-		return o;
-	if (listed == LISTED_BLOCKED)
-		return block(ctx, o, p);
-	if (listed == LISTED_ALLOWED)
-		return pass(o.class, WEIR_REASON_ALLOWED);
-	/* The kernel may have begun a handshake with it while it was within its ceiling. */
-	settled = cpu->settled;
-	cpu->settled = false;
+	if (listed != LISTED_NOT) {
+		if (o.reason == WEIR_REASON_MALFORMED)
+			return o;
+		if (listed == LISTED_BLOCKED)
+			return block(ctx, o, p);
+		if (listed == LISTED_ALLOWED)
+			return pass(o.class, WEIR_REASON_ALLOWED);
+		/* The kernel may have begun a handshake with it while it was within its ceiling. */
+		cpu->settled = false;
+	}
+	found = hide(found, cpu->now); /* the verifier needn't go through the rest for each answer */
 	o = judge_class(ctx, cpu, o, p);
+	listed = found & ((1 << LISTED_BITS) - 1);
+	if (listed == LISTED_NOT)
+		return o;
 	cpu->settled = settled;
 	if (o.verdict != WEIR_VERDICT_DROP && o.verdict != WEIR_VERDICT_WOULD_DROP)
 		return o;
@@ -187,7 +192,8 @@ static __always_inline struct outcome judge(struct hook_ctx *ctx, struct weir_cp
 	struct packet p = { .ip = packet_bytes(frame, c->pos), .ipv6 = ethertype == bpf_htons(ETH_P_IPV6) };
 	struct outcome o;
 	__be32 address = 0;
-	int listed, proto;
+	__u32 found;
+	int proto;
 
 	switch (ethertype) {
 	case bpf_htons(ETH_P_IP):
@@ -215,8 +221,11 @@ static __always_inline struct outcome judge(struct hook_ctx *ctx, struct weir_cp
 	p.l4 = packet_bytes(frame, c->pos);
 	p.proto = proto;
 	o = classify(c, &p);
-	listed = near_listed(&cpu->lists, p.key, p.ipv6) ? look_up_source(ctx, cpu, p.ip, p.ipv6) : LISTED_NOT;
-	return listed == LISTED_NOT ? judge_class(ctx, cpu, o, &p) : judge_listed(ctx, cpu, listed, o, &p);
+	hide_packet(&p, cpu->now);
+	o.class = hide(o.class, cpu->now);
+	o.reason = hide(o.reason, cpu->now);
+	found = near_listed(&cpu->lists, p.key, p.ipv6) ? look_up_source(ctx, cpu, p.ip, p.ipv6) : LISTED_NOT;
+	return judge_source(ctx, cpu, found, o, &p);
 }
 
 /* The MTU bounds the MSS. A VLAN's or a route's may be smaller: then path MTU discovery has to find out. */

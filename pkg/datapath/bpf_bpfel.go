@@ -267,8 +267,7 @@ const (
 	bpfVarCanNote          = "can_note"
 	bpfVarCanTrack         = "can_track"
 	bpfVarNetns            = "netns"
-	bpfVarSecret0          = "secret0"
-	bpfVarSecret1          = "secret1"
+	bpfVarSecret           = "secret"
 	bpfVarSeed0            = "seed0"
 	bpfVarSeed1            = "seed1"
 	bpfVarSetMask          = "set_mask"
@@ -362,8 +361,7 @@ type bpfVariableSpecs struct {
 	CanNote      *ebpf.VariableSpec `ebpf:"can_note"`
 	CanTrack     *ebpf.VariableSpec `ebpf:"can_track"`
 	Netns        *ebpf.VariableSpec `ebpf:"netns"`
-	Secret0      *ebpf.VariableSpec `ebpf:"secret0"`
-	Secret1      *ebpf.VariableSpec `ebpf:"secret1"`
+	Secret       *ebpf.VariableSpec `ebpf:"secret"`
 	Seed0        *ebpf.VariableSpec `ebpf:"seed0"`
 	Seed1        *ebpf.VariableSpec `ebpf:"seed1"`
 	SetMask      *ebpf.VariableSpec `ebpf:"set_mask"`
@@ -450,8 +448,7 @@ type bpfVariables struct {
 	CanNote      *ebpf.Variable `ebpf:"can_note"`
 	CanTrack     *ebpf.Variable `ebpf:"can_track"`
 	Netns        *ebpf.Variable `ebpf:"netns"`
-	Secret0      *ebpf.Variable `ebpf:"secret0"`
-	Secret1      *ebpf.Variable `ebpf:"secret1"`
+	Secret       *ebpf.Variable `ebpf:"secret"`
 	Seed0        *ebpf.Variable `ebpf:"seed0"`
 	Seed1        *ebpf.Variable `ebpf:"seed1"`
 	SetMask      *ebpf.Variable `ebpf:"set_mask"`

@@ -55,9 +55,10 @@ func TestReferenceHashHasThePublishedValues(t *testing.T) {
 	}
 }
 
-func randomCookie(rng *rand.Rand) bpftest.Cookie {
-	k := bpftest.Cookie{
-		PortsISN: rng.Uint64(), Key: [2]uint64{rng.Uint64(), rng.Uint64()}, IPv6: rng.IntN(2) == 0,
+func randomCookie(rng *rand.Rand) (k bpftest.Cookie, secret [2]uint64) {
+	secret = [2]uint64{rng.Uint64(), rng.Uint64()}
+	k = bpftest.Cookie{
+		PortsISN: rng.Uint64(), Start: sipStart(secret), IPv6: rng.IntN(2) == 0,
 		Timestamps: rng.IntN(2) == 0, Epoch: rng.Uint32N(1 << 24), Options: rng.Uint32N(1 << 22),
 	}
 	if !k.Timestamps {
@@ -68,14 +69,14 @@ func randomCookie(rng *rand.Rand) bpftest.Cookie {
 	if k.IPv6 {
 		k.Addresses[1], k.Addresses[2], k.Addresses[3] = rng.Uint64(), rng.Uint64(), rng.Uint64()
 	}
-	return k
+	return k, secret
 }
 
 func TestCookieHashEqualsReference(t *testing.T) {
 	set := newSet(t)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 1000 {
-		k := randomCookie(rng)
+		k, secret := randomCookie(rng)
 		mac, err := set.MakeCookie(&k)
 		must(t, err)
 		words := k.Addresses[:1]
@@ -88,7 +89,7 @@ func TestCookieHashEqualsReference(t *testing.T) {
 		}
 		message = binary.LittleEndian.AppendUint32(message, k.Options)
 		message = append(message, byte(k.Epoch), byte(k.Epoch>>8), byte(k.Epoch>>16))
-		if want := sipHash(1, 3, k.Key, message); mac != want {
+		if want := sipHash(1, 3, secret, message); mac != want {
 			t.Fatalf("MAC %#x of %+v, want %#x", mac, k, want)
 		}
 	}
@@ -109,7 +110,7 @@ func TestCookieTellsWhatWasPutIn(t *testing.T) {
 	set := newSet(t)
 	rng := rand.New(rand.NewPCG(3, 4))
 	for i := range 2000 {
-		k := randomCookie(rng)
+		k, _ := randomCookie(rng)
 		_, err := set.MakeCookie(&k)
 		must(t, err)
 		want := int32(k.Options)
@@ -139,7 +140,7 @@ func TestCookieTellsWhatWasPutIn(t *testing.T) {
 			"other port":       func(k *bpftest.Cookie) { k.PortsISN ^= 1 },
 			"other ISN":        func(k *bpftest.Cookie) { k.PortsISN ^= 1 << 40 },
 			"other source":     func(k *bpftest.Cookie) { k.Addresses[0] ^= 1 },
-			"other key":        func(k *bpftest.Cookie) { k.Key[1] ^= 1 },
+			"other key":        func(k *bpftest.Cookie) { k.Start[1] ^= 1 },
 			"one bit of ISN":   func(k *bpftest.Cookie) { k.ISN ^= 1 << (i % 32) },
 			"one bit of TSval": func(k *bpftest.Cookie) { k.TSval ^= 1 << (i % 32) },
 			"other form":       func(k *bpftest.Cookie) { k.Timestamps = !k.Timestamps },

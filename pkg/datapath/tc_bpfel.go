@@ -49,8 +49,7 @@ const (
 	tcVarCanNote          = "can_note"
 	tcVarCanTrack         = "can_track"
 	tcVarNetns            = "netns"
-	tcVarSecret0          = "secret0"
-	tcVarSecret1          = "secret1"
+	tcVarSecret           = "secret"
 	tcVarSeed0            = "seed0"
 	tcVarSeed1            = "seed1"
 	tcVarSetMask          = "set_mask"
@@ -143,8 +142,7 @@ type tcVariableSpecs struct {
 	CanNote      *ebpf.VariableSpec `ebpf:"can_note"`
 	CanTrack     *ebpf.VariableSpec `ebpf:"can_track"`
 	Netns        *ebpf.VariableSpec `ebpf:"netns"`
-	Secret0      *ebpf.VariableSpec `ebpf:"secret0"`
-	Secret1      *ebpf.VariableSpec `ebpf:"secret1"`
+	Secret       *ebpf.VariableSpec `ebpf:"secret"`
 	Seed0        *ebpf.VariableSpec `ebpf:"seed0"`
 	Seed1        *ebpf.VariableSpec `ebpf:"seed1"`
 	SetMask      *ebpf.VariableSpec `ebpf:"set_mask"`
@@ -231,8 +229,7 @@ type tcVariables struct {
 	CanNote      *ebpf.Variable `ebpf:"can_note"`
 	CanTrack     *ebpf.Variable `ebpf:"can_track"`
 	Netns        *ebpf.Variable `ebpf:"netns"`
-	Secret0      *ebpf.Variable `ebpf:"secret0"`
-	Secret1      *ebpf.Variable `ebpf:"secret1"`
+	Secret       *ebpf.Variable `ebpf:"secret"`
 	Seed0        *ebpf.Variable `ebpf:"seed0"`
 	Seed1        *ebpf.Variable `ebpf:"seed1"`
 	SetMask      *ebpf.Variable `ebpf:"set_mask"`

@@ -26,7 +26,7 @@ type bpfCookieArgs struct {
 	_          structs.HostLayout
 	Addresses  [4]uint64
 	PortsIsn   uint64
-	Key        [2]uint64
+	Start      [4]uint64
 	Ipv6       uint32
 	Options    uint32
 	Timestamps uint32

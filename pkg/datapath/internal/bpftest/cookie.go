@@ -6,7 +6,7 @@ import "github.com/cilium/ebpf"
 type Cookie struct {
 	Addresses  [4]uint64 // as in the packet; IPv4: both in the first
 	PortsISN   uint64
-	Key        [2]uint64
+	Start      [4]uint64 // what SipHash begins with
 	IPv6       bool
 	Options    uint32 // see cookie_options
 	Timestamps bool
@@ -17,7 +17,7 @@ type Cookie struct {
 
 func (k Cookie) args() bpfCookieArgs {
 	a := bpfCookieArgs{
-		Addresses: k.Addresses, PortsIsn: k.PortsISN, Key: k.Key, Options: k.Options, Epoch: k.Epoch, Other: k.Other,
+		Addresses: k.Addresses, PortsIsn: k.PortsISN, Start: k.Start, Options: k.Options, Epoch: k.Epoch, Other: k.Other,
 		Isn: k.ISN, Tsval: k.TSval,
 	}
 	if k.IPv6 {
