@@ -54,7 +54,7 @@ func benchCustomers(b *testing.B, pps int, defence string) {
 	visit := func() te.Result {
 		const clients = 10
 		return te.Connects(b, n.Customer, te.ConnectOptions{Target: n.Bank.Addr(bankPort), N: 2500, Concurrency: clients,
-			Pause: clients * time.Second / 500, Path: "/"})
+			Pause: clients * time.Second / 500, For: 20 * time.Second, Path: "/"}) // a defence that fails isn't waited for
 	}
 	quiet := visit()
 	stop := floodFrom(b, n, "away", pps)

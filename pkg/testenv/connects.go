@@ -23,6 +23,7 @@ type ConnectOptions struct {
 	N           int
 	Concurrency int           // clients at a time; 0: 1
 	Pause       time.Duration // of each client between two connections
+	For         time.Duration // after so long no further connection begins, though N haven't; 0: all do
 	Path        string        // ask for this page by HTTP, and want 200; "": close at once
 }
 
@@ -59,9 +60,13 @@ func Connects(t testing.TB, h *Host, o ConnectOptions) Result {
 		turns <- struct{}{}
 	}
 	close(turns)
+	start := time.Now()
 	for range max(1, o.Concurrency) {
 		wg.Go(func() {
 			for range turns {
+				if o.For > 0 && time.Since(start) > o.For {
+					return
+				}
 				latency, err := h.visit(o)
 				mu.Lock()
 				result.add(latency, err)
