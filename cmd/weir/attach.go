@@ -107,7 +107,11 @@ func (s setup) attachProgram(iface string, budgets datapath.Budgets) (*datapath.
 		log.Warn("before Linux 6.6 budgets may drop replies to UDP sockets that aren't connected, and to pings")
 	}
 	if a.Tier == datapath.TierGeneric {
-		log.Warn("the driver has no XDP: the kernel builds every packet before it is dropped, some ten times slower")
+		why := "the driver has no XDP"
+		if s.cfg.Sensor.Tier == datapath.TierGeneric {
+			why = "sensor.tier asks for generic XDP"
+		}
+		log.Warn(why + ": the kernel builds every packet before it is dropped, some ten times slower")
 	}
 	return a, nil
 }
