@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// The form of a table; WEIR_LIST_… in bpf/abi.h.
+// The form of a table; WEIR_LIST_… in bpf/abi_lists.h.
 const (
 	listClockShift = 26 // 67 ms
 	listHeld       = 1<<22 - 1
