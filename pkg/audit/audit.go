@@ -78,7 +78,7 @@ type Log struct {
 	opts       Options
 	log        *slog.Logger
 	complaints console.Complaints
-	queue      chan entry
+	queue      chan *entry
 	ended      chan struct{}
 
 	mu     sync.Mutex
@@ -106,7 +106,7 @@ type entry struct {
 func Open(opts Options, now time.Time, log *slog.Logger) (_ *Log, err error) {
 	l := &Log{
 		opts: opts, log: log, complaints: console.Complaints{Log: log, Every: time.Minute},
-		queue: make(chan entry, maxQueued), ended: make(chan struct{}),
+		queue: make(chan *entry, maxQueued), ended: make(chan struct{}),
 	}
 	if err := os.MkdirAll(filepath.Dir(opts.Path), 0o700); err != nil {
 		return nil, err
@@ -199,7 +199,7 @@ func (l *Log) settle(now time.Time) {
 // put queues an event. mu is held.
 func (l *Log) put(now time.Time, e Event) {
 	select {
-	case l.queue <- entry{now, e}:
+	case l.queue <- &entry{now, e}:
 	default:
 		l.lost += max(1, e.Count)
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -56,12 +57,14 @@ func Hash(password string) (Hashes, error) {
 
 // What a hash looks like: it goes into other programs' files as it is.
 var (
-	pbkdf2Form = regexp.MustCompile(`^\$7\$[0-9]{1,7}\$[A-Za-z0-9+/=]{8,64}\$[A-Za-z0-9+/=]{64,128}$`)
-	bcryptForm = regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[A-Za-z0-9./]{53}$`)
+	pbkdf2Form = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\$7\$[0-9]{1,7}\$[A-Za-z0-9+/=]{8,64}\$[A-Za-z0-9+/=]{64,128}$`)
+	})
+	bcryptForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[A-Za-z0-9./]{53}$`) })
 )
 
 func (h Hashes) validate() error {
-	if !pbkdf2Form.MatchString(h.PBKDF2) || !bcryptForm.MatchString(h.Bcrypt) {
+	if !pbkdf2Form().MatchString(h.PBKDF2) || !bcryptForm().MatchString(h.Bcrypt) {
 		return errors.New("that is no hash of mosquitto's form or no bcrypt")
 	}
 	return nil

@@ -42,7 +42,7 @@ type Store struct {
 	lock   *os.File
 	limits Limits
 	log    *slog.Logger
-	queue  chan Record
+	queue  chan *Record // mostly empty: records themselves would take half a megabyte
 	end    context.CancelFunc
 	ended  sync.WaitGroup
 
@@ -60,6 +60,7 @@ const (
 	pruneEvery = time.Minute
 	logEvery   = time.Minute
 	busyMillis = 5000
+	cacheKB    = 256 // of each connection; the kernel caches the file as well
 )
 
 const schema = `
@@ -127,7 +128,7 @@ func openLocked(ctx context.Context, path string, limits Limits, log *slog.Logge
 		return nil, fmt.Errorf("history: %s: %w", path, err)
 	}
 	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Store{db: db, path: path, limits: limits, log: log, queue: make(chan Record, queueLen), end: end}
+	s := &Store{db: db, path: path, limits: limits, log: log, queue: make(chan *Record, queueLen), end: end}
 	s.ended.Go(func() { s.write(ctx) })
 	return s, nil
 }
@@ -141,7 +142,7 @@ func open(ctx context.Context, path string) (*sql.DB, error) {
 		return nil, err
 	}
 	db, err := sql.Open("sqlite", fmt.Sprintf("file:%s?_pragma=auto_vacuum(INCREMENTAL)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"+
-		"&_pragma=busy_timeout(%d)&_txlock=immediate", (&url.URL{Path: path}).EscapedPath(), busyMillis))
+		"&_pragma=busy_timeout(%d)&_pragma=cache_size(-%d)&_txlock=immediate", (&url.URL{Path: path}).EscapedPath(), busyMillis, cacheKB))
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +198,7 @@ func putAside(path, aside string) error {
 func (s *Store) Add(r Record) {
 	for {
 		select {
-		case s.queue <- r:
+		case s.queue <- &r:
 			return
 		default:
 		}

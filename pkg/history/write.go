@@ -15,7 +15,7 @@ func (s *Store) write(ctx context.Context) {
 	for {
 		select {
 		case r := <-s.queue:
-			batch = s.gather(append(batch, r))
+			batch = s.gather(append(batch, *r))
 			batch = s.keep(ctx, batch)
 		case now := <-prune.C:
 			s.prune(now)
@@ -35,7 +35,7 @@ func (s *Store) gather(batch []Record) []Record {
 	for len(batch) < batchLen {
 		select {
 		case r := <-s.queue:
-			batch = append(batch, r)
+			batch = append(batch, *r)
 		default:
 			return batch
 		}

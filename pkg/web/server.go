@@ -91,8 +91,16 @@ type rows struct {
 }
 
 func (r *rows) add(e *event) {
+	if n := len(r.all); n > 0 && r.all[n-1].topic == e.topic { // one string for all of them
+		last := r.all[n-1]
+		e.topic, e.Topic, e.root = last.topic, last.Topic, last.root
+	}
 	r.all = append(r.all, e)
 	r.bytes += len(e.Text)
+	if n := len(r.all) - 1 - firstRows; n >= 0 { // charts alone still show it
+		r.bytes -= len(r.all[n].Text)
+		r.all[n].Text = ""
+	}
 	oldest := e.At - hour.Milliseconds()
 	for len(r.all) > 1 && (len(r.all) > maxRows || r.bytes > maxText || r.all[0].At < oldest) {
 		r.bytes -= len(r.all[0].Text)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,17 +28,17 @@ const unknown = -1
 
 var (
 	kinds    = map[string]string{"deployment": "deployments", "statefulset": "statefulsets"}
-	validate = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+	validate = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`) })
 )
 
 // New returns a Pool of a workload like deployment/bank. Without a namespace that of the credentials is taken, which are read whenever they
 // are needed.
 func New(workload, namespace string, c Credentials) (*Pool, error) {
 	kind, name, _ := strings.Cut(workload, "/")
-	if kinds[kind] == "" || !validate.MatchString(name) {
+	if kinds[kind] == "" || !validate().MatchString(name) {
 		return nil, fmt.Errorf("scaling.kubernetes.workload %.100q: give deployment/NAME or statefulset/NAME", workload)
 	}
-	if namespace != "" && !validate.MatchString(namespace) {
+	if namespace != "" && !validate().MatchString(namespace) {
 		return nil, fmt.Errorf("scaling.kubernetes.namespace %.100q: give a name", namespace)
 	}
 	c.pod = podDir

@@ -30,7 +30,7 @@ func (g *Gate) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.Name = strings.ToLower(strings.TrimSpace(c.Name))
-	if !nameForm.MatchString(c.Name) {
+	if !nameForm().MatchString(c.Name) {
 		c.Name = "?" // one for all that can't be
 	}
 	from := g.addressOf(r)

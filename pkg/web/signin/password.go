@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"sync"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -34,7 +35,9 @@ type hash struct {
 	salt, key      []byte
 }
 
-var hashForm = regexp.MustCompile(`^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{22,86})\$([A-Za-z0-9+/]{43,86})$`)
+var hashForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{22,86})\$([A-Za-z0-9+/]{43,86})$`)
+})
 
 // Hash makes the entry for a password, with a salt from random.
 func Hash(password string, random io.Reader) (string, error) {
@@ -57,7 +60,7 @@ func (h hash) encode(password string) string {
 
 // parseHash reads an entry. Its bounds keep a file's mistake from costing gigabytes at each attempt, or nothing.
 func parseHash(s string) (hash, error) {
-	m := hashForm.FindStringSubmatch(s)
+	m := hashForm().FindStringSubmatch(s)
 	if m == nil {
 		return hash{}, errors.New("password is no argon2id hash: make one by weir web user add")
 	}

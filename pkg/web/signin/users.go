@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/sys/unix"
@@ -45,7 +46,7 @@ const (
 	minSecret = 16 // bytes: RFC 4226 section 4
 )
 
-var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,63}$`)
+var nameForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,63}$`) })
 
 // ReadUsers reads a file of users that nobody but its owner can read. Errors are one line and begin with the path.
 func ReadUsers(path string) ([]User, error) {
@@ -107,7 +108,7 @@ func ParseUsers(text []byte) ([]User, error) {
 }
 
 func (u User) validate() error {
-	if !nameForm.MatchString(u.Name) {
+	if !nameForm().MatchString(u.Name) {
 		return errors.New("a name has up to 64 of a to z, 0 to 9, and ._@- inside")
 	}
 	if u.Role != Viewer && u.Role != Operator {
