@@ -92,8 +92,10 @@ func runAll(ctx context.Context, log *slog.Logger, parts ...part) error {
 	return group.Wait()
 }
 
-// settleAfter is when the start is over: everything has been done once.
-const settleAfter = 10 * time.Second
+const (
+	settleAfter = 10 * time.Second // when the start is over: everything has been done once
+	settleEvery = time.Minute
+)
 
 // settle gives back what only the start needed.
 func settle(ctx context.Context, log *slog.Logger) {
@@ -102,8 +104,15 @@ func settle(ctx context.Context, log *slog.Logger) {
 	case <-ctx.Done():
 		return
 	}
-	if err := footprint.Shrink(); err != nil {
-		log.Debug("memory isn't given back", "err", err)
+	for err := footprint.Shrink(); ; err = footprint.DropProgram() {
+		if err != nil {
+			log.Debug("memory isn't given back", "err", err)
+		}
+		select {
+		case <-time.After(settleEvery):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
