@@ -112,6 +112,12 @@ static __noinline bool skb_redirected(struct __sk_buff *skb, void *ip, void *end
 	return is_redirected(skb, true, ip, end, ipv6);
 }
 
+/* As xdp_odd_options. */
+__noinline int skb_odd_options(struct __sk_buff *skb, struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
+{
+	return parse_options_at(cpu, (void *)(long)skb->data, (void *)(long)skb->data_end, offset, ipv6);
+}
+
 /* Tells whether a socket stands in the way of a handshake that may just have ended with a segment, and what it wants to receive
  * next. TIME_WAIT and half-open ones always do: no cookie of ours answers them. A connection does if the ACK is for nothing that
  * it has sent (RFC 5961 section 5.2): then its client has crashed, and its new SYN has been answered instead of the kernel. Its
@@ -196,7 +202,9 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 		return ARRIVAL_PASS;
 	if (old ? !in_the_way(sk, tcp, rcv_nxt) : !!bpf_skc_to_mptcp_sock(sk))
 		return ARRIVAL_PASS;
-	parse_options(cpu, data, end, tcp, words);
+	if (!common_options((const __u32 *)(tcp + 1), end, words, &cpu->options))
+		skb_odd_options(skb, cpu, offset, ipv6);
+	forget_options(cpu);
 	segment_flow(ip, tcp, ipv6, bpf_ntohl(tcp->seq) - 1, &flow);
 	options = segment_cookie(cpu, tcp, &flow);
 	tuple = tuple_hash(&flow);

@@ -140,39 +140,52 @@ static __always_inline enum flow_state flow_state(const struct flow_set *set, __
 	return FLOW_UNKNOWN;
 }
 
+/* All ones if a < b, both below 2^63. Nor does the compiler make a branch of it where it knows more of them. */
+static __always_inline __u64 less_mask(__u64 a, __u64 b)
+{
+	__u64 difference = a - b;
+
+	asm volatile("" : "+r"(difference));
+	return negative_mask(difference);
+}
+
+/* Which way goes first for another flow: the larger, the sooner; 0 for never. Without branches, or the verifier would go through each
+ * row of ways that there could be.
+ */
+static __always_inline __u64 flow_rank(__u64 word, __u64 time, __u64 own)
+{
+	__u64 empty = negative_mask(word - 1) & ~negative_mask(word);
+	__u64 age = ((time + 1 - word) & FLOW_TIME_MASK) | (empty & FLOW_TIME_MASK);
+	__u64 old = less_mask(FLOW_LIFE, age);	  /* may go for anybody */
+	__u64 host = less_mask(0, word & FLOW_OWN); /* goes for its like alone */
+	__u64 asked = age + FLOW_LIFE;		  /* goes for the host's own before any of those */
+
+	return (old & FLOW_TIME_MASK) | (~old & ((host & age & less_mask(0, own)) | (~host & asked)));
+}
+
 /* Notes a flow as the host's own (FLOW_OWN) or as asked by the other side (0). It takes the place of itself, of what is too old
  * or, if it is the host's own, of the oldest. A global function: verified once.
  */
 __noinline int flow_note(struct flow_set *set, __u64 hash, __u64 time, __u64 own)
 {
 	__u64 word = (hash & ~0ULL << FLOW_TAG_SHIFT) | own | time;
-	__u64 most = 0;
-	__u32 oldest = 0;
+	__u64 first = 0; /* a rank, and its way below */
 
 	if (!set)
 		return 0;
 	for (__u32 i = 0; i < FLOW_WAYS; i++) {
-		__u64 was = set->ways[i], age;
+		__u64 was = set->ways[i], rank;
 
 		if (!((was ^ hash) >> FLOW_TAG_SHIFT)) {
 			if (was != word)
 				set->ways[i] = word;
 			return 1;
 		}
-		age = flow_age(was, time);
-		if (age > FLOW_LIFE)
-			age = FLOW_TIME_MASK; /* may go for anybody */
-		else if (was & FLOW_OWN)
-			age = own ? age : 0;
-		else
-			age += FLOW_LIFE; /* may go for the host's own before any of those */
-		if (age >= most) {
-			most = age;
-			oldest = i;
-		}
+		rank = flow_rank(was, time, own) * FLOW_WAYS | i;
+		first ^= (first ^ rank) & less_mask(first, rank);
 	}
-	if (most && oldest < FLOW_WAYS)
-		set->ways[oldest] = word;
+	if (first >= FLOW_WAYS)
+		set->ways[first % FLOW_WAYS] = word;
 	return 1;
 }
 

@@ -31,6 +31,20 @@ static __always_inline void *packet_ip(void *data, void *end, const struct packe
 	return ip + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) > end ? NULL : ip;
 }
 
+/* Moves a packet's l4 behind the extension headers and returns the protocol. */
+static __always_inline int behind_extensions(void *data, void *end, struct packet *p, __u32 next)
+{
+	struct cursor c = { .pos = packet_ip(data, end, p, true), .end = end };
+	int proto;
+
+	if (!c.pos)
+		return PARSE_ERROR;
+	c.pos += sizeof(struct ipv6hdr);
+	proto = parse_extensions(&c, next, &p->fragment);
+	p->l4 = packet_bytes(data, c.pos);
+	return proto;
+}
+
 /* So many bytes of what is at an offset, or NULL. */
 static __always_inline void *packet_at(void *data, void *end, __u32 at, __u32 bytes)
 {

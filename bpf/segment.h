@@ -182,10 +182,17 @@ static __always_inline bool common_options(const __u32 *w, const void *end, __u3
 	return false;
 }
 
+/* From here on they are read from memory: the verifier forgets which row they were. */
+static __always_inline void forget_options(const struct weir_cpu *cpu)
+{
+	const struct weir_options *o = &cpu->options;
+
+	asm volatile("" : : "r"(o) : "memory");
+}
+
 /* Reads a plain segment's options. An attacker who chooses a row that nobody sends pays for nothing but our time. */
 static __always_inline void parse_options(struct weir_cpu *cpu, const void *data, const void *end, const struct tcphdr *tcp, __u32 words)
 {
-	const struct weir_options *o = &cpu->options;
 	const void *first = tcp + 1;
 	long at = first - data;
 
@@ -194,7 +201,17 @@ static __always_inline void parse_options(struct weir_cpu *cpu, const void *data
 		cpu->next = at;
 		read_options(data, end, &cpu->next, at + words * 4, &cpu->options);
 	}
-	asm volatile("" : : "r"(o) : "memory"); /* from here on they are read from memory */
+	forget_options(cpu);
+}
+
+/* As parse_options, by the offset of the IP header in the frame. For global functions, which the verifier looks at once. */
+static __always_inline int parse_options_at(struct weir_cpu *cpu, const void *data, const void *end, __u32 offset, __u32 ipv6)
+{
+	const struct tcphdr *tcp = data + offset + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+
+	if (cpu && offset <= MAX_IP_OFFSET && (const void *)(tcp + 1) <= end)
+		parse_options(cpu, data, end, tcp, words_again(tcp));
+	return 0;
 }
 
 #endif

@@ -165,24 +165,12 @@ static __always_inline struct outcome judge_source(struct hook_ctx *ctx, struct 
 	return o;
 }
 
-/* Moves a packet's l4 behind the extension headers and returns the protocol. A global function: the verifier would go through
- * all that follows for each row of headers that there could be.
+/* As behind_extensions. A global function: the verifier would go through all that follows for each row of headers that there
+ * could be.
  */
 __noinline int skip_extensions(struct hook_ctx *ctx, struct packet *p, __u32 next)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct cursor c = { .end = end };
-	int proto;
-
-	if (!p)
-		return PARSE_ERROR;
-	c.pos = packet_ip(data, end, p, true);
-	if (!c.pos)
-		return PARSE_ERROR;
-	c.pos += sizeof(struct ipv6hdr);
-	proto = parse_extensions(&c, next, &p->fragment);
-	p->l4 = packet_bytes(data, c.pos);
-	return proto;
+	return p ? behind_extensions((void *)(long)ctx->data, (void *)(long)ctx->data_end, p, next) : PARSE_ERROR;
 }
 
 static __always_inline struct outcome judge(struct hook_ctx *ctx, struct weir_cpu *cpu, struct cursor *c)
