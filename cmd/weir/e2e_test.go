@@ -56,12 +56,12 @@ const (
 	root       = "<103795587>/bank_server"
 )
 
-// patience is for what takes milliseconds on an idle machine, and seconds where QEMU translates each instruction.
+// patience is for what takes milliseconds on an idle machine, and seconds on a busy one or where QEMU translates each instruction.
 var patience = func() time.Duration {
 	if os.Getenv("VM") != "" {
-		return time.Minute
+		return 2 * time.Minute
 	}
-	return 15 * time.Second
+	return 40 * time.Second
 }()
 
 // site is a bank with its customer and its attacker.
