@@ -38,16 +38,17 @@ static __always_inline bool scales_as_offered(struct bpf_sock *sk)
 	return locks && !(BPF_CORE_READ_BITFIELD(locks, sk_userlocks) & RECEIVE_BUFFER_LOCKED);
 }
 
+/* Headers of a cookie that nobody gets. Not on the stack: four functions deep there is no room for them. */
+static const __u32 empty_ipv4[5] = { 0x45 };
+static const __u32 empty_ipv6[10] = { 0x60 };
+static const struct tcphdr empty_syn = { .doff = 5, .syn = 1 };
+
 /* Says that a listener needs the fallback, and keeps it taken for overflowed: the kernel's helper with the socket does that, by
- * making a cookie. The header is an empty one: nobody gets that cookie. It does so under tcp_syncookies 2 alone, and the mark
- * lasts for two minutes; once a jiffy is plenty. Returns false if it can't be had for this listener.
+ * making a cookie. It does so under tcp_syncookies 2 alone, and the mark lasts for two minutes; once a jiffy is plenty. Returns false
+ * if it can't be had for this listener.
  */
 static __noinline bool want_fallback(struct bpf_sock *sk, bool ipv6)
 {
-	struct {
-		__u32 ip[10];
-		struct tcphdr tcp;
-	} h = { .ip = { ipv6 ? 0x60 : 0x45 }, .tcp = { .doff = 5, .syn = 1 } };
 	struct weir_fallback *f;
 	__u32 zero = 0;
 
@@ -55,7 +56,10 @@ static __noinline bool want_fallback(struct bpf_sock *sk, bool ipv6)
 	if (!f || !scales_as_offered(sk))
 		return false;
 	f->wanted_ns = bpf_ktime_get_ns();
-	bpf_tcp_gen_syncookie(sk, h.ip, ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr), &h.tcp, sizeof(h.tcp));
+	if (ipv6)
+		bpf_tcp_gen_syncookie(sk, (void *)empty_ipv6, sizeof(empty_ipv6), (void *)&empty_syn, sizeof(empty_syn));
+	else
+		bpf_tcp_gen_syncookie(sk, (void *)empty_ipv4, sizeof(empty_ipv4), (void *)&empty_syn, sizeof(empty_syn));
 	return true;
 }
 
