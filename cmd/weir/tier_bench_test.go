@@ -39,7 +39,7 @@ func BenchmarkTiers(b *testing.B) {
 	te.Tool(b, "nft", "ethtool")
 	frames := uint32(1 << 20)
 	if os.Getenv("VM") != "" {
-		frames = 1 << 14 // without hardware help
+		frames = 1 << 12 // without hardware help
 	}
 	runtime.LockOSThread() // never unlocked: the thread, and with it the namespace, ends with the goroutine
 	must(b, unix.Unshare(unix.CLONE_NEWNET))
