@@ -221,7 +221,7 @@ func TestScalingGoesWrong(t *testing.T) {
 }
 
 func TestScalingByThePage(t *testing.T) {
-	f := newFarm(t, patience)
+	f := newFarm(t, 15*time.Second) // the page says how long that may take
 	f.start("up", "--config", f.cfg)
 	f.browse("scale", map[string]func(){"slow servers": func() { f.write("slow", "") }})
 }

@@ -231,6 +231,7 @@ func (w *Web) tick(now time.Time) {
 // tellConditions spares who isn't there: a page that is opened is told anyway.
 func (w *Web) tellConditions(now time.Time) {
 	if w.hub.empty() {
+		w.told = ""
 		return
 	}
 	if told := string(encode(w.conditions(now))); told != w.told {
