@@ -249,7 +249,7 @@ func BenchmarkAutonomous(b *testing.B) {
 			}
 			first <- monotonicNow()
 		}()
-		_, err = gen.Send(benchFrames / 4) // by this thread, which is in the namespace
+		_, err = gen.Send(1 << 19) // by this thread, which is in the namespace
 		must(b, err)
 		began := <-first
 		cancel()

@@ -23,8 +23,11 @@ import (
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
-// benchFrames a run: a quarter of a second at full speed, so that a round is over before the machine changes its mind.
-const benchFrames = 1 << 21
+// A run is the best of benchTries of benchFrames each, some 40 ms at full speed: what a neighbour of the machine takes is in the others.
+const (
+	benchFrames = 1 << 18
+	benchTries  = 4
+)
 
 // BenchmarkFlood measures each mode and number of sources as a ratio to a bare XDP_DROP on the same veth pair in the same
 // minute: rounds alternate between the two, and the median of their ratios counts.
@@ -234,8 +237,12 @@ func (p benchPair) run(b *testing.B, gen *flood.Flood, prog *ebpf.Program) float
 		must(b, err)
 		detach = l.Close
 	}
-	_, warm := gen.Send(benchFrames / 16)
-	d, err := gen.Send(benchFrames)
-	must(b, errors.Join(warm, err, detach()))
-	return float64(d.Nanoseconds()) / benchFrames
+	_, err := gen.Send(benchFrames / 16) // warms up
+	best := time.Duration(math.MaxInt64)
+	for range benchTries {
+		d, e := gen.Send(benchFrames)
+		best, err = min(best, d), errors.Join(err, e)
+	}
+	must(b, errors.Join(err, detach()))
+	return float64(best.Nanoseconds()) / benchFrames
 }
