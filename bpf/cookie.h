@@ -52,11 +52,9 @@ static __always_inline __u64 rotate(__u64 x, int n)
 	return x << n | x >> (64 - n);
 }
 
-static __always_inline void sip_round(struct siphash *s)
+/* What of a round comes after its first addition, of v0 and v1. */
+static __always_inline void sip_rest(struct siphash *s)
 {
-	s->v0 += s->v1;
-	s->v1 = rotate(s->v1, 13) ^ s->v0;
-	s->v0 = rotate(s->v0, 32);
 	s->v2 += s->v3;
 	s->v3 = rotate(s->v3, 16) ^ s->v2;
 	s->v0 += s->v3;
@@ -64,6 +62,14 @@ static __always_inline void sip_round(struct siphash *s)
 	s->v2 += s->v1;
 	s->v1 = rotate(s->v1, 17) ^ s->v2;
 	s->v2 = rotate(s->v2, 32);
+}
+
+static __always_inline void sip_round(struct siphash *s)
+{
+	s->v0 += s->v1;
+	s->v1 = rotate(s->v1, 13) ^ s->v0;
+	s->v0 = rotate(s->v0, 32);
+	sip_rest(s);
 }
 
 /* The state after what of the first round needs no message, as the loader has computed it from the secret (sipStart in
@@ -75,13 +81,7 @@ static __always_inline void sip_first(struct siphash *s, const volatile __u64 *s
 	s->v1 = start[1];
 	s->v2 = start[2];
 	s->v3 = start[3] ^ word;
-	s->v2 += s->v3;
-	s->v3 = rotate(s->v3, 16) ^ s->v2;
-	s->v0 += s->v3;
-	s->v3 = rotate(s->v3, 21) ^ s->v0;
-	s->v2 += s->v1;
-	s->v1 = rotate(s->v1, 17) ^ s->v2;
-	s->v2 = rotate(s->v2, 32);
+	sip_rest(s);
 	s->v0 ^= word;
 }
 

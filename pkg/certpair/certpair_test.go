@@ -14,9 +14,8 @@ import (
 )
 
 // install puts another pair in the place of one, as whoever renews certificates does: file by file.
-func install(t *testing.T, files ...string) (certificate, key string) {
+func install(t *testing.T, dir string) (certificate, key string) {
 	t.Helper()
-	dir := files[0]
 	fresh, freshKey := te.NewAuthority(t).Server(t)
 	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	for from, to := range map[string]string{fresh: certificate, freshKey: key} {

@@ -2,15 +2,11 @@ package controller
 
 import (
 	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/bus/bustest"
 	"github.com/weir-sensor/weir/pkg/wire"
@@ -42,25 +38,14 @@ func (s *stage) by(person, payload string) {
 
 // TestMonitorsCommand is answered by the monitor alone, and in the audit log all the same.
 func TestMonitorsCommand(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "audit.log")
-	noted, err := audit.Open(audit.Options{Path: file, Bytes: 1 << 20, Files: 1}, time.Now(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stage{t: t, bus: &bustest.Fake{}, limiter: &fakeLimiter{}, cfg: DefaultConfig(), audit: noted}
-	runStage(s, func() {
-		s.started()
+	text := audited(t, func(s *stage) {
 		s.by("alice", `{"command":"test_alert","id":"5","origin":"ctl"}`)
 		s.by("alice", `{"command":"test_alert","id":"6","origin":"controller"}`)
 		s.quiet("test_alert")
 	})
-	if err := noted.Close(); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil || strings.Count(string(text), `"kind":"command","command":"test_alert"`) != 2 ||
-		!strings.Contains(string(text), `"id":"6","origin":"controller","signed_by":"operator-alice"`) {
-		t.Errorf("%s, %v", text, err)
+	if strings.Count(text, `"kind":"command","command":"test_alert"`) != 2 ||
+		!strings.Contains(text, `"id":"6","origin":"controller","signed_by":"operator-alice"`) {
+		t.Error(text)
 	}
 }
 

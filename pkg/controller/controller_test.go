@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -47,6 +49,29 @@ func runStage(s *stage, scene func()) (printed string) {
 		return c.Run, nil
 	}, scene)
 	return out.String()
+}
+
+// audited plays a scene for a controller that has started, and returns its audit log.
+func audited(t *testing.T, scene func(*stage)) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "audit.log")
+	noted, err := audit.Open(audit.Options{Path: file, Bytes: 1 << 20, Files: 1}, time.Now(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{t: t, bus: &bustest.Fake{}, limiter: &fakeLimiter{}, cfg: DefaultConfig(), audit: noted}
+	runStage(s, func() {
+		s.started()
+		scene(s)
+	})
+	if err := noted.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func (s *stage) command(payload string) {

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -14,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/weir-sensor/weir/pkg/audit"
 	"github.com/weir-sensor/weir/pkg/bus"
 	"github.com/weir-sensor/weir/pkg/bus/bustest"
 	"github.com/weir-sensor/weir/pkg/scaler"
@@ -168,28 +165,17 @@ func TestScalingOfTwoBefore(t *testing.T) {
 
 // The audit log tells how many servers were asked for, and about which source a command was.
 func TestAuditOfScaling(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "audit.log")
-	noted, err := audit.Open(audit.Options{Path: file, Bytes: 1 << 20, Files: 1}, time.Now(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stage{t: t, bus: &bustest.Fake{}, limiter: &fakeLimiter{}, cfg: DefaultConfig(), audit: noted}
-	runStage(s, func() {
-		s.started()
+	text := audited(t, func(s *stage) {
 		s.command(`{"command":"scale_up_servers","count":3,"id":"1"}`)
 		s.command(`{"command":"scale_down_servers","id":"2"}`)
 		s.command(`{"command":"block_source","source":"192.0.2.7","id":"3"}`)
 	})
-	if err := noted.Close(); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(file)
 	for _, want := range []string{
 		`"command":"scale_up_servers","servers":3,"server":`, `"command":"scale_down_servers","servers":1,"server":`,
 		`"command":"block_source","source":"192.0.2.7","server":`,
 	} {
-		if err != nil || strings.Count(string(text), want) != 1 {
-			t.Errorf("no %s in %s, %v", want, text, err)
+		if strings.Count(text, want) != 1 {
+			t.Errorf("no %s in %s", want, text)
 		}
 	}
 }

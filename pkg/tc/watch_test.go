@@ -24,24 +24,21 @@ func TestWatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 3 {
-			if _, err := EnsureClsact(eth0.Index); err != nil {
-				t.Fatal(err)
-			}
-			if err := RemoveClsact(eth0.Index); err != nil {
-				t.Fatal(err)
+		comeAndGo := func(times int) {
+			t.Helper()
+			for range times {
+				if _, err := EnsureClsact(eth0.Index); err != nil {
+					t.Fatal(err)
+				}
+				if err := RemoveClsact(eth0.Index); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
+		comeAndGo(3)
 		told(true, "a qdisc came and went")
 		told(false, "told already")
-		for range 2000 { // more than there is room for
-			if _, err := EnsureClsact(eth0.Index); err != nil {
-				t.Fatal(err)
-			}
-			if err := RemoveClsact(eth0.Index); err != nil {
-				t.Fatal(err)
-			}
-		}
+		comeAndGo(2000) // more than there is room for
 		told(true, "much happened")
 		told(false, "told already")
 	})
