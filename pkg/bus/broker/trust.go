@@ -65,7 +65,7 @@ func (m *members) refresh() error {
 		return nil
 	}
 	r := &roster{file: file, roots: x509.NewCertPool(), byName: map[string]member{}}
-	m.current.Store(r)
+	defer m.current.Store(r) // when it is whole: connections are let in beside it
 	if file == nil {
 		return errors.New("there is no trust file: nobody can connect until there is one")
 	}

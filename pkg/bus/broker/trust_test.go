@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -340,6 +341,33 @@ func TestReload(t *testing.T) {
 	}
 	b.file.Store(nil)
 	te.Eventually(t, 3*time.Second, "end of everybody", func() bool { return !stays.IsConnectionOpen() })
+}
+
+// TestReloadsBesideConnections: who is trusted before and after a reload is let in while it happens. The race detector watches.
+func TestReloadsBesideConnections(t *testing.T) {
+	b := newBank(t)
+	m := b.guard.members
+	who := []byte(b.viewer.Name)
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for range 2000 {
+				if err := m.refresh(); err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := m.find(who); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 200 {
+		b.trust()
+		time.Sleep(100 * time.Microsecond)
+	}
+	readers.Wait()
 }
 
 // TestUnreadableIsNobodyRefused: the number of refusals tells of those who come.
