@@ -38,7 +38,8 @@ func newActuator(cfg *config.Config, budgets datapath.Budgets, iface string, log
 		return actuator{}, err
 	}
 	p, err := newPolicer(cfg, iface, log)
-	return actuator{xdp: x, police: p, cfg: cfg, iface: iface, complaints: x.complaints, guard: &leaseGuard{iface: iface}}, err
+	guard := &leaseGuard{iface: iface, complaints: x.complaints}
+	return actuator{xdp: x, police: p, cfg: cfg, iface: iface, complaints: x.complaints, guard: guard}, err
 }
 
 // byTC tells which way it is now.

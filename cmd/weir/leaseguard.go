@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"sync"
 	"syscall"
 	"time"
@@ -12,13 +15,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-sensor/weir/pkg/config"
+	"github.com/weir-sensor/weir/pkg/console"
 	"github.com/weir-sensor/weir/pkg/datapath"
+	"github.com/weir-sensor/weir/pkg/policer"
 )
 
 // leaseGuard is a process of its own that ends tc's limit when its lease is over, whatever became of the others: unlike XDP, tc doesn't
 // look at the clock. Of one interface there is but one, and when it is asked to end it ends the limit, for nobody might do so after it.
 type leaseGuard struct {
-	iface string
+	iface      string
+	complaints *console.Complaints
 
 	mu    sync.Mutex
 	ended chan struct{} // nil before the first start
@@ -41,13 +47,21 @@ func (g *leaseGuard) start() error {
 	}
 	cmd := exec.Command(self, "lease-guard", g.iface)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what kills the terminal's processes doesn't kill it
-	if err := cmd.Start(); err != nil {
+	// It doesn't write where this process does: whoever reads that to its end would wait for the guard, which lives longer.
+	said, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		return fmt.Errorf("start the lease's guard: %w", err)
 	}
 	ended := make(chan struct{})
 	g.ended = ended
 	go func() {
 		defer close(ended)
+		for lines := bufio.NewScanner(said); lines.Scan(); {
+			g.complaints.Warn(time.Now(), "the guard of tc's lease says: "+lines.Text(), "interface", g.iface)
+		}
 		_ = cmd.Wait() // it is started again at the next renewal
 	}()
 	return nil
@@ -63,14 +77,17 @@ func newLeaseGuard() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
-			p, err := newPolicer(config.Default(), args[0], log)
+			signal.Ignore(syscall.SIGPIPE)                                                 // it must go on when nobody reads any more what it says
+			p, err := newPolicer(config.Default(), args[0], slog.New(slog.DiscardHandler)) // which tells of installing alone
 			if err != nil {
 				return err
 			}
 			alone, err := p.Sole(cmd.Context(), 2*guardLook)
+			if errors.Is(err, policer.ErrLocked) {
+				return nil // another guards it
+			}
 			if err != nil {
-				return err // another guards it
+				return err
 			}
 			defer func() { _ = alone.Close() }() // dying closes it as well
 			for {
@@ -84,7 +101,7 @@ func newLeaseGuard() *cobra.Command {
 				pause := max(min(state.Lease, guardLook), 100*time.Millisecond)
 				if err != nil {
 					pause = guardLook
-					log.Warn("tc's limit can't be looked after", "interface", args[0], "err", err)
+					cmd.PrintErrln("tc's limit can't be looked after:", oneLine(err))
 				}
 				select {
 				case <-time.After(pause):

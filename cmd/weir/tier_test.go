@@ -242,8 +242,21 @@ func TestPoliceWithoutAGuard(t *testing.T) {
 	c.Stop()
 
 	limited("600").Kill()
+	lock := leaseLock(s.guards()[0])
 	must(t, syscall.Kill(s.guards()[0], syscall.SIGTERM))
 	te.Eventually(t, patience, "end of tc's limit by its guard", func() bool { return len(s.filters()) == 0 })
+
+	// What keeps a guard from its work is told by who started it.
+	must(t, os.Link(lock, lock+".too"))
+	t.Cleanup(func() { _ = os.Remove(lock + ".too") })
+	c = s.start("controller", "--broker", "tcp://"+brokerAddr, "--limiter", "tc")
+	s.order(o, `{"command": "enable_rate_limiting", "ttl_seconds": 600}`, `"enable_rate_limiting"`, `"success"`)
+	c.Await(t, "the guard of tc's lease says: weir: "+lock+" isn't a lock of weir's: remove it", patience)
+	must(t, os.Remove(lock+".too"))
+	s.order(o, `{"command": "enable_rate_limiting", "ttl_seconds": 600}`, `"enable_rate_limiting"`, `"success"`)
+	te.Eventually(t, patience, "a guard that can work", func() bool { return len(s.guards()) == 1 })
+	s.order(o, `{"command": "disable_rate_limiting"}`, `"disable_rate_limiting"`, `"success"`)
+	te.Eventually(t, patience, "end of the guard with the limit", func() bool { return len(s.guards()) == 0 })
 }
 
 // guards are the processes in the bank that end tc's limit, once they hold the lock of their kind: before, they don't hear signals yet.
@@ -257,21 +270,22 @@ func (s *site) guards() (pids []int) {
 	for _, file := range all {
 		line, _ := os.ReadFile(file) // it may be gone
 		ns, _ := os.Readlink(filepath.Join(filepath.Dir(file), "ns/net"))
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil && ns == here && strings.Contains(string(line), "\x00lease-guard\x00") && holdsLease(pid) {
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil && ns == here && strings.Contains(string(line), "\x00lease-guard\x00") && leaseLock(pid) != "" {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
-func holdsLease(pid int) bool {
+// leaseLock is the file by which a guard is its interface's only one, once it holds it.
+func leaseLock(pid int) string {
 	open, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid)) // the pattern is fine
 	for _, fd := range open {
 		if file, err := os.Readlink(fd); err == nil && strings.HasPrefix(filepath.Base(file), "lease-") {
-			return true
+			return file
 		}
 	}
-	return false
+	return ""
 }
 
 // The other actuator takes over under a flood: what comes is counted on, and hardly more comes through.

@@ -17,7 +17,11 @@ const (
 	lockWait = 5 * time.Second
 )
 
-// Sole waits a while until no other process calls itself the interface's sole one, and returns what makes this one so until it is closed.
+// ErrLocked is about a lock that another process of weir's has held for too long.
+var ErrLocked = errors.New("locked by another weir process")
+
+// Sole waits a while until no other process calls itself the interface's sole one, and returns what makes this one so until it is closed;
+// ErrLocked if it waits in vain.
 func (p *Policer) Sole(ctx context.Context, wait time.Duration) (io.Closer, error) {
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
@@ -66,7 +70,7 @@ func (p *Policer) lock(ctx context.Context, file string, wait time.Duration) (_ 
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case time.Now().After(end):
-			return nil, fmt.Errorf("%s is locked by another weir process: find it with `fuser %s`", name, name)
+			return nil, fmt.Errorf("%s is %w: find it with `fuser %s`", name, ErrLocked, name)
 		}
 	}
 }
