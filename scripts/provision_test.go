@@ -2,6 +2,7 @@
 package scripts
 
 import (
+	"net/netip"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -23,8 +24,8 @@ func TestProvisionedMachines(t *testing.T) {
 	te.Tool(t, "tar", "go", "curl", "mosquitto_sub", "mosquitto_pub")
 	s := te.Bank(t)
 	bank, attacker := boot(t, s.Bank, goCaches(t)...), boot(t, s.Attacker)
-	bank.provision(t)
-	attacker.provision(t)
+	bank.provision(t, s.Bank.IPv4)
+	attacker.provision(t, s.Attacker.IPv4)
 	for _, m := range []*machine{bank, attacker} {
 		m.await(t)
 		m.isolate(t)
@@ -68,12 +69,26 @@ func TestProvisionedMachines(t *testing.T) {
 	}
 
 	// A change of the tree is brought in by the same script, for which the network isn't needed again.
-	bank.provision(t)
+	bank.provision(t, s.Bank.IPv4)
 	bank.await(t)
 	o = te.Observe(t, s.Bank, broker)
 	message(t, o, time.Time{}, "status/sensor", `"online"`)
 	if out := bank.Run(t, patience, "weir", "status", "--config", "/etc/weir/weir.yaml"); !strings.Contains(out, "enforce") {
 		t.Errorf("the new weir hasn't adopted the limit: %s", out)
+	}
+
+	// And with another address it guards another interface, and no longer the first one.
+	for _, args := range [][]string{
+		{"link", "add", "eth1", "type", "veth", "peer", "name", "eth2"}, {"link", "set", "eth1", "up"}, {"addr", "add", "192.0.2.1/24", "dev", "eth1"},
+	} {
+		s.Bank.Run(t, "ip", args...)
+	}
+	bank.provision(t, netip.MustParseAddr("192.0.2.1"))
+	bank.await(t)
+	o = te.Observe(t, s.Bank, broker)
+	message(t, o, time.Time{}, "status/sensor", `"online"`, `"eth1"`)
+	if out := s.Bank.Run(t, "ip", "-d", "link", "show", "eth0"); strings.Contains(out, "prog/xdp") {
+		t.Errorf("the first interface: %s", out)
 	}
 }
 
@@ -92,10 +107,10 @@ func boot(t *testing.T, h *te.Host, binds ...string) *machine {
 	return &machine{Machine: te.Boot(t, h, te.BootOptions{Binds: append(binds, tree(t)+":/vagrant")}), uplink: up}
 }
 
-func (m *machine) provision(t *testing.T) {
+func (m *machine) provision(t *testing.T, address netip.Addr) {
 	m.began = time.Now()
 	// The toolchain that has filled the caches.
-	m.process = m.Start(t, "env", "GOTOOLCHAIN="+runtime.Version()+"+auto", "/vagrant/scripts/provision", m.Name, m.IPv4.String())
+	m.process = m.Start(t, "env", "GOTOOLCHAIN="+runtime.Version()+"+auto", "/vagrant/scripts/provision", m.Name, address.String())
 }
 
 // await waits for the script's end.
