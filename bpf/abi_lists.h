@@ -31,6 +31,7 @@ enum weir_list_kind {
 #define WEIR_LIST_CHAIN	  4 /* lines that an entry may be in, one after the other */
 #define WEIR_LIST_WAYS4	  8
 #define WEIR_LIST_WAYS6	  3
+#define WEIR_LIST_LONG	  32768 /* lines of a table in long_lists: 2 MiB, 160,000 IPv4 entries */
 
 struct weir_list_line {
 	__u64 words[8];

@@ -250,6 +250,7 @@ const (
 	bpfMapListening        = "listening"
 	bpfMapLists            = "lists"
 	bpfMapLocals           = "locals"
+	bpfMapLongLists        = "long_lists"
 	bpfMapPeers            = "peers"
 	bpfMapSources          = "sources"
 	bpfMapSpoofing         = "spoofing"
@@ -344,6 +345,7 @@ type bpfMapSpecs struct {
 	Listening   *ebpf.MapSpec `ebpf:"listening"`
 	Lists       *ebpf.MapSpec `ebpf:"lists"`
 	Locals      *ebpf.MapSpec `ebpf:"locals"`
+	LongLists   *ebpf.MapSpec `ebpf:"long_lists"`
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Sources     *ebpf.MapSpec `ebpf:"sources"`
 	Spoofing    *ebpf.MapSpec `ebpf:"spoofing"`
@@ -404,6 +406,7 @@ type bpfMaps struct {
 	Listening   *ebpf.Map `ebpf:"listening"`
 	Lists       *ebpf.Map `ebpf:"lists"`
 	Locals      *ebpf.Map `ebpf:"locals"`
+	LongLists   *ebpf.Map `ebpf:"long_lists"`
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Sources     *ebpf.Map `ebpf:"sources"`
 	Spoofing    *ebpf.Map `ebpf:"spoofing"`
@@ -430,6 +433,7 @@ func (m *bpfMaps) Close() error {
 		m.Listening,
 		m.Lists,
 		m.Locals,
+		m.LongLists,
 		m.Peers,
 		m.Sources,
 		m.Spoofing,

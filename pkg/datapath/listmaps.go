@@ -16,6 +16,7 @@ import (
 // listMaps are the pinned maps of the lists.
 type listMaps struct {
 	tables  *ebpf.Map // by family
+	long    *ebpf.Map // by family, those of longList lines; XDP looks here first
 	control *ebpf.Map
 	noted   *ebpf.Map // what commands and logins have added
 }
@@ -25,7 +26,7 @@ func openListMaps(p place, opts *ebpf.LoadPinOptions) (_ *listMaps, err error) {
 	for _, x := range []struct {
 		to   **ebpf.Map
 		name string
-	}{{&m.tables, bpfMapLists}, {&m.control, bpfMapListControl}, {&m.noted, bpfMapListEntries}} {
+	}{{&m.tables, bpfMapLists}, {&m.long, bpfMapLongLists}, {&m.control, bpfMapListControl}, {&m.noted, bpfMapListEntries}} {
 		if *x.to, err = ebpf.LoadPinnedMap(filepath.Join(p.dir(), x.name), opts); err != nil {
 			return nil, explainOpen(p.iface, errors.Join(err, m.close()))
 		}
@@ -34,7 +35,7 @@ func openListMaps(p place, opts *ebpf.LoadPinOptions) (_ *listMaps, err error) {
 }
 
 func (m *listMaps) close() error {
-	return errors.Join(m.tables.Close(), m.control.Close(), m.noted.Close()) // nil is fine
+	return errors.Join(m.tables.Close(), m.long.Close(), m.control.Close(), m.noted.Close()) // nil is fine
 }
 
 func (m *listMaps) readControl() (bpfWeirListControl, error) {
@@ -107,8 +108,8 @@ func (m *listMaps) install(rows []listRow, ipv6 bool, base uint64) error {
 	}
 	near := nearTo(rows, ipv6)
 	if len(rows) == 0 {
-		if err := m.tables.Delete(family); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("take a list away: %w", err)
+		if err := errors.Join(remove(m.long, family), remove(m.tables, family)); err != nil {
+			return err
 		}
 		return m.changeControl(func(c *bpfWeirListControl) { c.Near[family] = near })
 	}
@@ -129,19 +130,43 @@ func (m *listMaps) install(rows []listRow, ipv6 bool, base uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := m.tables.Put(family, table); err != nil {
+	to, from := m.tables, m.long
+	if isLong(words) {
+		to, from = from, to
+	}
+	if err := to.Put(family, table); err != nil {
 		return fmt.Errorf("exchange a list: %w", err)
+	}
+	if err := remove(from, family); err != nil {
+		return err
 	}
 	return m.changeControl(func(c *bpfWeirListControl) { c.Near[family] = near })
 }
 
+func remove(from *ebpf.Map, family uint32) error {
+	if err := from.Delete(family); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("take a list away: %w", err)
+	}
+	return nil
+}
+
+// isLong tells whether a table is one of those that all have longList lines. A quarter of that is the least that is worth the room.
+func isLong(words []uint64) bool {
+	lines := len(words) / listLineWords
+	return lines > longList/4 && lines <= longList
+}
+
 func newListMap(words []uint64) (_ *ebpf.Map, err error) {
-	table, err := ebpf.NewMap(&ebpf.MapSpec{
+	spec := &ebpf.MapSpec{
 		Name: "list_table", Type: ebpf.Array, KeySize: 4, ValueSize: listLineBytes,
 		MaxEntries: uint32(len(words) / listLineWords), Flags: unix.BPF_F_MMAPABLE | unix.BPF_F_INNER_MAP,
-	})
+	}
+	if isLong(words) {
+		spec.MaxEntries, spec.Flags = longList, unix.BPF_F_MMAPABLE
+	}
+	table, err := ebpf.NewMap(spec)
 	if err != nil {
-		return nil, fmt.Errorf("make a list of %d KiB: %w", len(words)/128, err)
+		return nil, fmt.Errorf("make a list of %d KiB: %w", spec.MaxEntries*listLineBytes/1024, err)
 	}
 	memory, err := table.Memory()
 	if err == nil {

@@ -105,7 +105,10 @@ func (m *listMaps) table(ipv6 bool) (*ebpf.Map, error) {
 	var err error
 	for range tries {
 		var id ebpf.MapID
-		if err = m.tables.Lookup(family, &id); errors.Is(err, ebpf.ErrKeyNotExist) {
+		if err = m.long.Lookup(family, &id); errors.Is(err, ebpf.ErrKeyNotExist) {
+			err = m.tables.Lookup(family, &id)
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			return nil, nil
 		}
 		if err != nil {

@@ -70,7 +70,7 @@ func benchLists(b *testing.B, entries int, lengths []int, hit bool) {
 	must(b, err)
 	b.Cleanup(func() { must(b, objs.Close()) })
 	must(b, objs.prepare(c, DefaultLimit, "bench", time.Now()))
-	m := &listMaps{tables: objs.Lists, control: objs.ListControl, noted: objs.ListEntries}
+	m := &listMaps{tables: objs.Lists, long: objs.LongLists, control: objs.ListControl, noted: objs.ListEntries}
 	must(b, m.install(benchRows(entries, lengths, !hit), false, monotonicNow()>>listClockShift))
 	must(b, m.changeControl(func(c *bpfWeirListControl) { c.HeldUntilNs = monotonicNow() + uint64(time.Hour) }))
 	pair.compare(b, pair.sources(b, entries, hit), objs.Weir)

@@ -6,13 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
 // listed puts rows on the lists of a program that isn't attached.
 func (p *program) listed(rows ...listRow) {
 	p.t.Helper()
-	m := &listMaps{tables: p.objs.Lists, control: p.objs.ListControl, noted: p.objs.ListEntries}
+	m := &listMaps{tables: p.objs.Lists, long: p.objs.LongLists, control: p.objs.ListControl, noted: p.objs.ListEntries}
 	var v4, v6 []listRow
 	for _, r := range rows {
 		if r.prefix.Addr().Is6() {
@@ -112,11 +114,26 @@ func model(rows []listRow, a netip.Addr) ListKind {
 // The table says the same as the model, of addresses within, next to and far from its entries.
 func TestTheLongestPrefixWins(t *testing.T) {
 	p := newProgram(t, DefaultLimit)
-	for _, size := range []int{1, 2, 40, 3000} {
-		for round := range 12 {
+	for _, x := range []struct {
+		size, rounds int
+		long         [2]bool // tables of longList lines
+	}{
+		{1, 12, [2]bool{}}, {2, 12, [2]bool{}}, {40, 12, [2]bool{}}, {3000, 12, [2]bool{}}, {40_000, 1, [2]bool{false, true}},
+		{100_000, 1, [2]bool{true, false}}, {3000, 1, [2]bool{}}, {0, 1, [2]bool{}},
+	} {
+		size := x.size
+		for round := range x.rounds {
 			r := rand.New(rand.NewPCG(uint64(size), uint64(round)))
 			rows, addresses := randomRows(r, size)
 			p.listed(rows...)
+			for family, want := range x.long {
+				var id ebpf.MapID
+				long := p.objs.LongLists.Lookup(uint32(family), &id)
+				short := p.objs.Lists.Lookup(uint32(family), &id)
+				if (long == nil) != want || long == nil && short == nil {
+					t.Errorf("%d rows, family %d: long %v, short %v", size, family, long, short)
+				}
+			}
 			for _, a := range addresses {
 				f := v4
 				if a.Is6() {

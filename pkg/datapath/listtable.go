@@ -24,6 +24,7 @@ const (
 	listChain     = 4
 	listWays4     = 8
 	listWays6     = 3
+	longList      = 32768
 )
 
 const (

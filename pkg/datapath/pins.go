@@ -15,7 +15,7 @@ import (
 )
 
 // ABI is WEIR_ABI of bpf/abi.h.
-const ABI = 4
+const ABI = 5
 
 // DefaultBPFFS is where distributions mount the BPF file system.
 const DefaultBPFFS = "/sys/fs/bpf"
@@ -51,6 +51,7 @@ func (m *bpfMaps) pinned() map[string]*ebpf.Map {
 		bpfMapInfo:    m.Info,
 
 		bpfMapLists:       m.Lists,
+		bpfMapLongLists:   m.LongLists,
 		bpfMapListControl: m.ListControl,
 		bpfMapListEntries: m.ListEntries,
 

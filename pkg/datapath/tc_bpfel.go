@@ -33,6 +33,7 @@ const (
 	tcMapListening        = "listening"
 	tcMapLists            = "lists"
 	tcMapLocals           = "locals"
+	tcMapLongLists        = "long_lists"
 	tcMapPeers            = "peers"
 	tcMapSources          = "sources"
 	tcMapSpoofing         = "spoofing"
@@ -125,6 +126,7 @@ type tcMapSpecs struct {
 	Listening   *ebpf.MapSpec `ebpf:"listening"`
 	Lists       *ebpf.MapSpec `ebpf:"lists"`
 	Locals      *ebpf.MapSpec `ebpf:"locals"`
+	LongLists   *ebpf.MapSpec `ebpf:"long_lists"`
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	Sources     *ebpf.MapSpec `ebpf:"sources"`
 	Spoofing    *ebpf.MapSpec `ebpf:"spoofing"`
@@ -185,6 +187,7 @@ type tcMaps struct {
 	Listening   *ebpf.Map `ebpf:"listening"`
 	Lists       *ebpf.Map `ebpf:"lists"`
 	Locals      *ebpf.Map `ebpf:"locals"`
+	LongLists   *ebpf.Map `ebpf:"long_lists"`
 	Peers       *ebpf.Map `ebpf:"peers"`
 	Sources     *ebpf.Map `ebpf:"sources"`
 	Spoofing    *ebpf.Map `ebpf:"spoofing"`
@@ -211,6 +214,7 @@ func (m *tcMaps) Close() error {
 		m.Listening,
 		m.Lists,
 		m.Locals,
+		m.LongLists,
 		m.Peers,
 		m.Sources,
 		m.Spoofing,
