@@ -224,7 +224,10 @@ struct weir_cpu {
 	__u32 peers_known;   /* bool */
 	__u32 settled;	     /* bool: who has a socket or half of one here is known, and has been since this challenge began */
 	__u64 challenged_ns; /* CLOCK_MONOTONIC, when this CPU began to challenge */
-	__u64 reserved;
+
+	/* Of the packet at hand: a TCP header and an MSS option, which the stack has no room for. */
+	__u32 kernel_segment[6];
+	__u64 reserved[6];
 
 	struct weir_count counts[WEIR_CLASS_LEN][WEIR_VERDICT_LEN][WEIR_REASON_LEN];
 };
@@ -258,7 +261,7 @@ struct weir_info {
 };
 
 _Static_assert(sizeof(struct weir_control) == 96, "ABI");
-_Static_assert(sizeof(struct weir_cpu) == 256 + 16 * WEIR_CLASS_LEN * WEIR_VERDICT_LEN * WEIR_REASON_LEN, "ABI");
+_Static_assert(sizeof(struct weir_cpu) == 320 + 16 * WEIR_CLASS_LEN * WEIR_VERDICT_LEN * WEIR_REASON_LEN, "ABI");
 _Static_assert(sizeof(struct weir_cpu) % 64 == 0, "CPUs share no cache line");
 _Static_assert(sizeof(struct weir_budgets) == 72 * WEIR_CLASS_LEN + 32, "ABI");
 _Static_assert(sizeof(struct weir_spoofing) == 64, "ABI");

@@ -92,7 +92,7 @@ static __always_inline enum answer answer_syn(struct hook_ctx *ctx, struct weir_
 	options = agreed_options(o, cpu->offer, longest, ipv6);
 	if (taker == TAKER_KERNEL) {
 		kernel_options(o);
-		isn = kernel_isn(ip, end, ipv6, options & 0xffff);
+		isn = kernel_isn(cpu, ip, end, ipv6, options & 0xffff);
 		if (isn < 0)
 			return ANSWER_NONE;
 		k.isn = isn;

@@ -84,27 +84,31 @@ static __always_inline __u32 kernel_tsval(__u32 millis, const struct weir_option
 /* The kernel's cookie for a SYN, or less than 0. The helper sees a header of our own: its length is constant, and the MSS is the
  * one agreed on.
  */
-static __noinline __s64 kernel_isn(void *ip, void *end, bool ipv6, __u32 mss)
+static __always_inline __s64 kernel_isn(struct weir_cpu *cpu, void *ip, void *end, bool ipv6, __u32 mss)
 {
-	struct kernel_segment h = { .tcp = { .doff = sizeof(h) / 4, .syn = 1 }, .mss = OPTION_MSS | (__u32)bpf_htons(mss) << 16 };
+	struct kernel_segment *h = (void *)cpu->kernel_segment;
 	struct ipv4_segment *v4 = ip;
 	struct ipv6_segment *v6 = ip;
 	__s64 isn;
 
+	_Static_assert(sizeof(*h) == sizeof(cpu->kernel_segment), "scratch");
+	h->tcp.doff = sizeof(*h) / 4;
+	h->tcp.syn = 1;
+	h->mss = OPTION_MSS | (__u32)bpf_htons(mss) << 16;
 	if (ipv6) {
 		if ((void *)(v6 + 1) > end)
 			return -1;
-		h.tcp.source = v6->tcp.source;
-		h.tcp.dest = v6->tcp.dest;
-		h.tcp.seq = v6->tcp.seq;
-		isn = bpf_tcp_raw_gen_syncookie_ipv6(&v6->ip, &h.tcp, sizeof(h));
+		h->tcp.source = v6->tcp.source;
+		h->tcp.dest = v6->tcp.dest;
+		h->tcp.seq = v6->tcp.seq;
+		isn = bpf_tcp_raw_gen_syncookie_ipv6(&v6->ip, &h->tcp, sizeof(*h));
 	} else {
 		if ((void *)(v4 + 1) > end)
 			return -1;
-		h.tcp.source = v4->tcp.source;
-		h.tcp.dest = v4->tcp.dest;
-		h.tcp.seq = v4->tcp.seq;
-		isn = bpf_tcp_raw_gen_syncookie_ipv4(&v4->ip, &h.tcp, sizeof(h));
+		h->tcp.source = v4->tcp.source;
+		h->tcp.dest = v4->tcp.dest;
+		h->tcp.seq = v4->tcp.seq;
+		isn = bpf_tcp_raw_gen_syncookie_ipv4(&v4->ip, &h->tcp, sizeof(*h));
 	}
 	return isn < 0 ? -1 : isn & 0xffffffff;
 }

@@ -131,14 +131,15 @@ type bpfWeirCpu struct {
 		Tsval      uint32
 		Tsecr      uint32
 	}
-	Next         uint32
-	Reason       uint32
-	PeersKnown   uint32
-	Settled      uint32
-	_            [4]byte
-	ChallengedNs uint64
-	Reserved     uint64
-	Counts       [8][4][14]struct {
+	Next          uint32
+	Reason        uint32
+	PeersKnown    uint32
+	Settled       uint32
+	_             [4]byte
+	ChallengedNs  uint64
+	KernelSegment [6]uint32
+	Reserved      [6]uint64
+	Counts        [8][4][14]struct {
 		_       structs.HostLayout
 		Packets uint64
 		Bytes   uint64

@@ -141,7 +141,7 @@ func attachedTo(l link.Link, ifindex int) (bool, error) {
 
 const (
 	cookiesOffset = 64
-	countsOffset  = 256
+	countsOffset  = 320
 	cpuBytes      = countsOffset + 16*int(NumClasses)*int(NumVerdicts)*int(NumReasons)
 )
 
