@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -54,12 +55,11 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	})
 	b.guard = newGuard(b.server, who, log)
 	err = b.server.AddHook(b.guard, nil)
-	all := &b.server.Listeners.ClientsWg
 	if err == nil {
-		err = b.server.AddListener(newTCP(guarded(b.tcp, b.guard), all))
+		err = b.server.AddListener(newTCP(guarded(b.tcp, b.guard), b))
 	}
 	if err == nil && b.ws != nil {
-		err = b.server.AddListener(newWebSocket(guarded(b.ws, b.guard), all))
+		err = b.server.AddListener(newWebSocket(guarded(b.ws, b.guard), b))
 	}
 	if err != nil {
 		return nil, errors.Join(err, b.close())
@@ -70,6 +70,19 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 // guarded puts a listener's connections behind the door, and TLS.
 func guarded(l net.Listener, g *guard) net.Listener {
 	return secure(stallListener{g.door.Guard(l), g.warn}, g.members)
+}
+
+// fault ends one client that met a mistake in the broker, so that it isn't everybody's end.
+func (b *Broker) fault(conn net.Conn, what any) {
+	b.guard.complaints.Error(time.Now(), "a client was disconnected by a mistake in the broker: report this", "remote", conn.RemoteAddr(), "err", what,
+		"stack", string(debug.Stack()))
+	for _, cl := range b.server.Clients.GetAll() {
+		if cl.Net.Conn == conn { // as mochi would have done in the end
+			b.guard.OnDisconnect(cl, nil, true)
+			b.server.UnsubscribeClient(cl)
+			b.server.Clients.Delete(cl.ID)
+		}
+	}
 }
 
 func capabilities() *mochi.Capabilities {

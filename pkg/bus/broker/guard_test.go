@@ -12,6 +12,7 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	te "github.com/weir-sensor/weir/pkg/testenv"
@@ -206,5 +207,43 @@ func TestMochiIsQuiet(t *testing.T) {
 	client(t, "tcp://"+b.Addr())
 	if lines := strings.Count(log.String(), "\n"); lines > 1 {
 		t.Errorf("%d lines:\n%s", lines, log)
+	}
+}
+
+// broken is a mistake that one message meets.
+type broken struct{ mochi.HookBase }
+
+func (broken) ID() string           { return "broken" }
+func (broken) Provides(b byte) bool { return b == mochi.OnPublish }
+
+func (broken) OnPublish(_ *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.TopicName == "broken" {
+		panic("a mistake")
+	}
+	return pk, nil
+}
+
+// TestMistakesEndOneClient: a panic isn't the end of the broker, nor of the others, and leaves nothing of the client that met it.
+func TestMistakesEndOneClient(t *testing.T) {
+	b, log := start(t)
+	if err := b.server.AddHook(&broken{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	other := client(t, "tcp://"+b.Addr())
+	got := subscribe(t, other, "fine")
+	for _, url := range []string{"tcp://" + b.Addr(), "ws://" + b.AddrWS()} {
+		unlucky := client(t, url, func(o *mqtt.ClientOptions) { o.SetAutoReconnect(false).SetClientID("unlucky") })
+		subscribe(t, unlucky, "broken")
+		unlucky.Publish("broken", 0, false, "x")
+		te.Eventually(t, 5*time.Second, "end of the client's connection", func() bool { return !unlucky.IsConnectionOpen() })
+		te.Eventually(t, 5*time.Second, "end of the client", func() bool {
+			_, is := b.server.Clients.Get("unlucky")
+			return !is && len(b.server.Topics.Subscribers("broken").Subscriptions) == 0
+		})
+		publish(t, other, "fine", false, "still here")
+		expect(t, got, "still here")
+	}
+	if text := log.String(); strings.Count(text, "report this") != 1 || !strings.Contains(text, "err=\"a mistake\"") || !strings.Contains(text, "OnPublish") {
+		t.Errorf("log: %s", text)
 	}
 }

@@ -19,15 +19,16 @@ import (
 
 // clients are the connections of a listener, those without a session included.
 type clients struct {
-	all *sync.WaitGroup // mochi's, on which it waits at its end
+	all   *sync.WaitGroup               // mochi's, on which it waits at its end
+	fault func(conn net.Conn, what any) // told of a panic, which ends a connection
 
 	mu     sync.Mutex
 	closed bool
 	conns  map[net.Conn]struct{}
 }
 
-func newClients(all *sync.WaitGroup) *clients {
-	return &clients{all: all, conns: map[net.Conn]struct{}{}}
+func newClients(b *Broker) *clients {
+	return &clients{all: &b.server.Listeners.ClientsWg, fault: b.fault, conns: map[net.Conn]struct{}{}}
 }
 
 // serve gives a client until the deadline for its first packet; mochi sets another one then.
@@ -37,6 +38,11 @@ func (c *clients) serve(establish listeners.EstablishFn, id string, conn net.Con
 		return
 	}
 	defer c.leave(conn)
+	defer func() {
+		if what := recover(); what != nil {
+			c.fault(conn, what)
+		}
+	}()
 	if conn.SetDeadline(time.Now().Add(connectTimeout)) == nil {
 		_ = establish(id, conn) // a single client's error
 	}
@@ -87,8 +93,8 @@ type tcpListener struct {
 	clients *clients
 }
 
-func newTCP(l net.Listener, all *sync.WaitGroup) listeners.Listener {
-	return &tcpListener{l, newClients(all)}
+func newTCP(l net.Listener, b *Broker) listeners.Listener {
+	return &tcpListener{l, newClients(b)}
 }
 
 func (*tcpListener) Init(*slog.Logger) error { return nil }
@@ -122,11 +128,11 @@ type wsListener struct {
 	clients *clients
 }
 
-func newWebSocket(l net.Listener, all *sync.WaitGroup) listeners.Listener {
+func newWebSocket(l net.Listener, b *Broker) listeners.Listener {
 	return &wsListener{l, &http.Server{
 		ReadHeaderTimeout: connectTimeout,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // anybody could fill it
-	}, newClients(all)}
+	}, newClients(b)}
 }
 
 func (*wsListener) Init(*slog.Logger) error { return nil }
