@@ -50,6 +50,9 @@ func TestErrorsAreOneLineWithAMend(t *testing.T) {
 		{[]string{"ctl", "enable-rate-limiting", "--ttl", "100ms"}, []string{"from 1 to 86400"}},
 		{[]string{"ctl", "enable-rate-limiting", "--timeout", "300ms"}, []string{"no answer", "weir controller"}},
 		{[]string{"ctl", "explode"}, []string{"unknown command"}},
+		{[]string{"ctl", "explode", "--broker", "tcp://127.0.0.1:9"}, []string{"unknown command", "enable-rate-limiting"}},
+		{[]string{"ctl", "enable_rate_limiting", "--broker", "tcp://127.0.0.1:9"}, []string{"start the broker"}}, // as it is called over MQTT
+		{[]string{"ctl", "disable-rate-limiting", "192.0.2.7"}, []string{"192.0.2.7"}},
 		{[]string{"ctl"}, []string{"enable-rate-limiting"}},
 		{[]string{"explode"}, []string{"unknown command"}},
 		{[]string{"up", "--explode"}, []string{"unknown flag"}},

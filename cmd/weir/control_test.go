@@ -206,7 +206,7 @@ func TestWhoMayCommand(t *testing.T) {
 			t.Errorf("a %s may command: %s", who, out)
 		}
 	}
-	if out, status := s.weir("ctl enable-rate-limiting", s.as("viewer", "--timeout", "2s")...); status == 0 {
+	if out, status := s.weir("ctl enable-rate-limiting", s.as("viewer", "--timeout", "2s")...); status != 1 || !strings.Contains(out, "may not publish") {
 		t.Errorf("a viewer commands: %s", out)
 	}
 	enforcing(false)

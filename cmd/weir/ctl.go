@@ -19,6 +19,7 @@ func newCtl() *cobra.Command {
 		Long: `Send a command to the controller over MQTT and wait for its status. The exit status is 0 if the controller reports
 success, 1 if it reports failure, can't be reached or doesn't answer in time. Where a command needs two people (approval.commands), it
 waits for the second.`,
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true}, // those of a command that there isn't
 		RunE: func(cmd *cobra.Command, args []string) error { // cobra would print the help and exit with 0
 			var verbs []string
 			for _, c := range cmd.Commands() {
@@ -51,8 +52,10 @@ waits for the second.`,
 
 func newVerb(command, short string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   strings.ReplaceAll(command, "_", "-"),
-		Short: short,
+		Use:     strings.ReplaceAll(command, "_", "-"),
+		Aliases: []string{command}, // as over MQTT
+		Short:   short,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := wire.Command{Command: command, Origin: "ctl"}
 			if len(args) > 0 {

@@ -264,7 +264,7 @@ func newKeysVerify() *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("%s: %w", dir, err)
 				}
-				if err := say(cmd, "%s: %s, a %s of %s, good until %s\n", dir, id.Name, id.Role, keys.Place(id.Identity), id.NotAfter.Format(time.DateOnly)); err != nil {
+				if err := say(cmd, "%s: %s, %s of %s, good until %s\n", dir, id.Name, id.Role, keys.Place(id.Identity), id.NotAfter.Format(time.DateOnly)); err != nil {
 					return err
 				}
 			}

@@ -45,6 +45,15 @@ func (s setup) order(ctx context.Context, c wire.Command, w waiting, waits func(
 		return wire.Status{}, err // what the controller would say
 	}
 
+	id, err := s.identity("ctl")
+	if err != nil {
+		return wire.Status{}, err
+	}
+	if id != nil { // a broker ends the connection of who may not, without a word
+		if err := mayPublish(id.now.Load().Identity, s.root.Command()); err != nil {
+			return wire.Status{}, fmt.Errorf("%w: use an operator's identity", err)
+		}
+	}
 	o, err := s.busOptions("ctl")
 	if err != nil {
 		return wire.Status{}, err

@@ -75,7 +75,7 @@ func (i *Issued) config(where string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	head := fmt.Sprintf("# %s: a %s of %s, until %s\n", i.Name, i.Role, Place(i.Identity), i.NotAfter.Format(time.DateOnly))
+	head := fmt.Sprintf("# %s: %s of %s, until %s\n", i.Name, i.Role, Place(i.Identity), i.NotAfter.Format(time.DateOnly))
 	return append([]byte(head), text...), nil
 }
 
