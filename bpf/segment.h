@@ -82,27 +82,32 @@ static __always_inline void segment_flow(const void *ip, const struct tcphdr *tc
 	f->ports_isn = tcp->source | (__u32)tcp->dest << 16 | (__u64)isn << 32;
 }
 
+/* Options beside NOP that are read. Real clients' SYNs have fewer; an attacker's would cost a round for each two bytes. */
+#define MAX_OPTIONS 8
+#define OPTION_READ (1U << 16) /* one more, above the offset of the next */
+
 /* Reads options in any order, from where to where in the frame. Both pointers lead to a map: what is there the verifier doesn't
  * follow, as it would for each row of options that there could be.
  */
 static __always_inline void read_options(const void *data, const void *end, volatile __u32 *next, __u32 stop, struct weir_options *o)
 {
 	for (int i = 0; i < 4 * MAX_OPTION_WORDS; i++) {
-		__u32 at = *next; /* in a register the verifier would follow its every value */
+		__u32 state = *next; /* in a register the verifier would follow its every value */
+		__u32 at = state & (OPTION_READ - 1);
 		const __u8 *b;
 
-		if (at >= stop || at > MAX_OPTION_OFFSET)
+		if (at >= stop || at > MAX_OPTION_OFFSET || state >= MAX_OPTIONS * OPTION_READ)
 			break;
 		b = data + at;
 		if ((const void *)(b + 2) > end || b[0] == 0)
 			break;
 		if (b[0] == 1) { /* 40 of them are not to cost 40 rounds */
-			*next = at + ((const void *)(b + 4) <= end && *(const __u32 *)b == OPTION_NOPS ? 4 : 1);
+			*next = state + ((const void *)(b + 4) <= end && *(const __u32 *)b == OPTION_NOPS ? 4 : 1);
 			continue;
 		}
 		if (b[1] < 2 || at + b[1] > stop)
 			break;
-		*next = at + b[1];
+		*next = state + OPTION_READ + b[1];
 		switch (b[0] << 8 | b[1]) {
 		case 0x0204:
 			if ((const void *)(b + 4) <= end)

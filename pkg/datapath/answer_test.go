@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -200,6 +201,21 @@ func TestAnswersHoldWhatWasOffered(t *testing.T) {
 		}
 		if ts := got[8]; ts != nil && binary.BigEndian.Uint32(ts[4:]) != 7 {
 			t.Fatalf("timestamp % x echoes none", ts)
+		}
+	}
+}
+
+// A SYN of twenty options costs little more than a real client's, which has seven at most. NOPs don't count.
+func TestOptionsAfterTheEighthAreNotRead(t *testing.T) {
+	a := newAnswerer(t)
+	for others, want := range map[int]bool{0: true, 7: true, 8: false, 14: false} {
+		for _, v6 := range []bool{false, true} {
+			offered := te.TCPOptions(append(bytes.Repeat([]byte{254, 2}, others), te.NOP()...), te.Timestamps(7, 0))
+			s, err := dissect(a.answer(a.syn(v6, offered).Bytes()), 0)
+			must(t, err)
+			if _, is := optionsOf(s.options)[8]; is != want {
+				t.Errorf("timestamps after %d others: %v in % x, IPv6 %v", others, is, s.options, v6)
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -43,6 +44,8 @@ table ip proxy { chain in { type filter hook input priority 0;
 }; }`
 
 func benchCustomers(b *testing.B, pps int, defence string) {
+	// The generator's long system calls would keep one of two of the scheduler's places from the customers for milliseconds.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU()))
 	n := newDefended(b, defence)
 	arrived := func() float64 {
 		var links []struct {
