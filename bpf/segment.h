@@ -86,6 +86,19 @@ static __always_inline void segment_flow(const void *ip, const struct tcphdr *tc
 #define MAX_OPTIONS 8
 #define OPTION_READ (1U << 16) /* one more, above the offset of the next */
 
+/* How many of the four bytes at an option are NOPs, the first one included: no row of them is to cost many rounds. */
+static __always_inline __u32 count_nops(const __u8 *b, const void *end)
+{
+	__u32 others;
+
+	if ((const void *)(b + 4) > end)
+		return 1;
+	others = *(const __u32 *)b ^ OPTION_NOPS;
+	if (others & 0xff00)
+		return 1;
+	return others & 0xff0000 ? 2 : others ? 3 : 4;
+}
+
 /* Reads options in any order, from where to where in the frame. Both pointers lead to a map: what is there the verifier doesn't
  * follow, as it would for each row of options that there could be.
  */
@@ -101,8 +114,8 @@ static __always_inline void read_options(const void *data, const void *end, vola
 		b = data + at;
 		if ((const void *)(b + 2) > end || b[0] == 0)
 			break;
-		if (b[0] == 1) { /* 40 of them are not to cost 40 rounds */
-			*next = state + ((const void *)(b + 4) <= end && *(const __u32 *)b == OPTION_NOPS ? 4 : 1);
+		if (b[0] == 1) {
+			*next = state + count_nops(b, end);
 			continue;
 		}
 		if (b[1] < 2 || at + b[1] > stop)

@@ -129,9 +129,16 @@ func (m *machine) isolate(t *testing.T) {
 
 // tree is a copy of this one, without what the Vagrantfile leaves out.
 func tree(t *testing.T) string {
+	return treeWithout(t, ".build", ".vagrant", "pkg/web/page/node_modules", "pkg/web/page/dist")
+}
+
+func treeWithout(t *testing.T, paths ...string) string {
 	dir := t.TempDir()
-	pack := exec.Command("sh", "-c", `tar -C .. --exclude=./.build --exclude=./.vagrant --exclude=./pkg/web/page/node_modules \
-		--exclude=./pkg/web/page/dist -c . | tar -x -C "$0"`, dir)
+	args := ""
+	for _, path := range paths {
+		args += " --exclude=./" + path
+	}
+	pack := exec.Command("sh", "-c", "tar -C .."+args+` -c . | tar -x -C "$0"`, dir)
 	if out, err := pack.CombinedOutput(); err != nil {
 		t.Fatalf("copy the tree: %v\n%s", err, out)
 	}

@@ -55,7 +55,6 @@ func newVerb(command, short string) *cobra.Command {
 		Use:     strings.ReplaceAll(command, "_", "-"),
 		Aliases: []string{command}, // as over MQTT
 		Short:   short,
-		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := wire.Command{Command: command, Origin: "ctl"}
 			if len(args) > 0 {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -60,9 +61,10 @@ func (g *leaseGuard) start() error {
 	go func() {
 		defer close(ended)
 		for lines := bufio.NewScanner(said); lines.Scan(); {
-			g.complaints.Warn(time.Now(), "the guard of tc's lease says: "+lines.Text(), "interface", g.iface)
+			g.complaints.Warn(time.Now(), "the guard of tc's lease complains", "interface", g.iface, "err", lines.Text())
 		}
-		_ = cmd.Wait() // it is started again at the next renewal
+		_, _ = io.Copy(io.Discard, said) // behind a line that is too long
+		_ = cmd.Wait()                   // it is started again at the next renewal
 	}()
 	return nil
 }

@@ -251,7 +251,7 @@ func TestPoliceWithoutAGuard(t *testing.T) {
 	t.Cleanup(func() { _ = os.Remove(lock + ".too") })
 	c = s.start("controller", "--broker", "tcp://"+brokerAddr, "--limiter", "tc")
 	s.order(o, `{"command": "enable_rate_limiting", "ttl_seconds": 600}`, `"enable_rate_limiting"`, `"success"`)
-	c.Await(t, "the guard of tc's lease says: weir: "+lock+" isn't a lock of weir's: remove it", patience)
+	c.Await(t, "weir: "+lock+" isn't a lock of weir's: remove it", patience)
 	must(t, os.Remove(lock+".too"))
 	s.order(o, `{"command": "enable_rate_limiting", "ttl_seconds": 600}`, `"enable_rate_limiting"`, `"success"`)
 	te.Eventually(t, patience, "a guard that can work", func() bool { return len(s.guards()) == 1 })

@@ -100,7 +100,8 @@ func (m *listMaps) forget(keys []bpfWeirListKey) error {
 	return nil
 }
 
-// install makes a table and exchanges a family's by it: packets see one or the other. Without rows there is none.
+// install makes a table and exchanges a family's by it: packets see one or the other, since to put a table in its place waits for those
+// on their way. Without rows there is none.
 func (m *listMaps) install(rows []listRow, ipv6 bool, base uint64) error {
 	family := uint32(0)
 	if ipv6 {

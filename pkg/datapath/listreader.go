@@ -105,8 +105,10 @@ func (m *listMaps) table(ipv6 bool) (*ebpf.Map, error) {
 	var err error
 	for range tries {
 		var id ebpf.MapID
-		if err = m.long.Lookup(family, &id); errors.Is(err, ebpf.ErrKeyNotExist) {
-			err = m.tables.Lookup(family, &id)
+		for _, tables := range []*ebpf.Map{m.long, m.tables, m.long} { // it may move meanwhile, either way
+			if err = tables.Lookup(family, &id); !errors.Is(err, ebpf.ErrKeyNotExist) {
+				break
+			}
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			return nil, nil

@@ -153,6 +153,30 @@ func TestTheLongestPrefixWins(t *testing.T) {
 	}
 }
 
+// A list of addresses alone, as most are, has neither a filter nor others around them.
+func TestAddressesOfALongList(t *testing.T) {
+	p := newProgram(t, DefaultLimit)
+	rows := benchRows(60_000, []int{32}, true)
+	p.listed(rows...)
+	blocked := map[netip.Addr]bool{}
+	for _, r := range rows {
+		blocked[r.prefix.Addr()] = true
+	}
+	for i := 0; i < len(rows); i += 97 {
+		for _, a := range []netip.Addr{rows[i].prefix.Addr(), rows[i].prefix.Addr().Next()} {
+			want := passed(ClassUDP)
+			if blocked[a] {
+				want = cell{ClassUDP, VerdictDrop, ReasonBlocked}
+			}
+			f := v4
+			f.Src = a
+			if err := p.expect(with(f, l4(te.UDP{})).Bytes(), want); err != nil {
+				t.Errorf("%v: %v", a, err)
+			}
+		}
+	}
+}
+
 // randomRows have few different upper bits, so that they lie within one another, and no ceiling to be over: they block, or
 // exempt from it.
 func randomRows(r *rand.Rand, size int) (rows []listRow, addresses []netip.Addr) {

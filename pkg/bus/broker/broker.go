@@ -72,14 +72,19 @@ func guarded(l net.Listener, g *guard) net.Listener {
 	return secure(stallListener{g.door.Guard(l), g.warn}, g.members)
 }
 
-// fault ends one client that met a mistake in the broker, so that it isn't everybody's end.
+// fault ends one client whose packet met a mistake in the broker, so that it isn't everybody's end, as one in a goroutine of mochi's own
+// still is. The client's session goes as well, for it may be what is wrong, and its will isn't sent: mochi does that in what was cut short.
 func (b *Broker) fault(conn net.Conn, what any) {
 	b.guard.complaints.Error(time.Now(), "a client was disconnected by a mistake in the broker: report this", "remote", conn.RemoteAddr(), "err", what,
 		"stack", string(debug.Stack()))
 	for _, cl := range b.server.Clients.GetAll() {
-		if cl.Net.Conn == conn { // as mochi would have done in the end
-			b.guard.OnDisconnect(cl, nil, true)
-			b.server.UnsubscribeClient(cl)
+		if cl.Net.Conn != conn {
+			continue
+		}
+		b.guard.OnDisconnect(cl, nil, true)
+		cl.ClearInflights()
+		b.server.UnsubscribeClient(cl)
+		if now, ok := b.server.Clients.Get(cl.ID); ok && now == cl {
 			b.server.Clients.Delete(cl.ID)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,7 @@ type members struct {
 	trust   *Trust
 	pair    *certpair.Pair
 	current atomic.Pointer[roster]
+	taking  sync.Mutex // refresh: an older file never comes after a newer one
 }
 
 // roster is what one trust file comes to.
@@ -60,9 +62,14 @@ func newMembers(t *Trust) (*members, error) {
 
 // refresh takes over what was reloaded. A file that can't be used lets nobody in, rather than those of yesterday.
 func (m *members) refresh() error {
+	if file := m.trust.File(); file == m.current.Load().file && file != nil {
+		return nil
+	}
+	m.taking.Lock()
+	defer m.taking.Unlock()
 	file := m.trust.File()
 	if file == m.current.Load().file && file != nil {
-		return nil
+		return nil // somebody else was first
 	}
 	r := &roster{file: file, roots: x509.NewCertPool(), byName: map[string]member{}}
 	defer m.current.Store(r) // when it is whole: connections are let in beside it

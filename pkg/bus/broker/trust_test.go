@@ -349,9 +349,10 @@ func TestReloadsBesideConnections(t *testing.T) {
 	m := b.guard.members
 	who := []byte(b.viewer.Name)
 	var readers sync.WaitGroup
+	var done atomic.Bool
 	for range 4 {
 		readers.Go(func() {
-			for range 2000 {
+			for !done.Load() {
 				if err := m.refresh(); err != nil {
 					t.Error(err)
 					return
@@ -367,6 +368,7 @@ func TestReloadsBesideConnections(t *testing.T) {
 		b.trust()
 		time.Sleep(100 * time.Microsecond)
 	}
+	done.Store(true)
 	readers.Wait()
 }
 
