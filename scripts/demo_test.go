@@ -14,9 +14,9 @@ import (
 // TestDemoLeavesNothing stops the demonstration amid its flood, as a terminal's Ctrl-C and `timeout` do: all of its processes hear it.
 func TestDemoLeavesNothing(t *testing.T) {
 	te.Tool(t, "pkill", "hping3", "nginx", "curl", "mosquitto_sub", "ethtool")
-	demo := filepath.Join(treeWithout(t, ".build", ".git"), "scripts/demo") // it builds, and other tests read what is built here
+	script := filepath.Join(treeWithout(t, ".build", ".git"), "scripts/demo") // it builds, and other tests read what is built here
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		demo := te.Local().Start(t, demo, "--rand-source")
+		demo := te.Local().Start(t, script, "--rand-source")
 		demo.Await(t, "imited ", 2*time.Minute) // or, on a busy machine, "NOT limited"
 		hosts := fmt.Sprintf("/run/netns/weir-%d-demo-*", demo.PID())
 		if left, err := filepath.Glob(hosts); err != nil || len(left) != 4 {

@@ -109,7 +109,7 @@ func (m *listMaps) install(rows []listRow, ipv6 bool, base uint64) error {
 	}
 	near := nearTo(rows, ipv6)
 	if len(rows) == 0 {
-		if err := errors.Join(remove(m.long, family), remove(m.tables, family)); err != nil {
+		if err := errors.Join(removeTable(m.long, family), removeTable(m.tables, family)); err != nil {
 			return err
 		}
 		return m.changeControl(func(c *bpfWeirListControl) { c.Near[family] = near })
@@ -138,13 +138,13 @@ func (m *listMaps) install(rows []listRow, ipv6 bool, base uint64) error {
 	if err := to.Put(family, table); err != nil {
 		return fmt.Errorf("exchange a list: %w", err)
 	}
-	if err := remove(from, family); err != nil {
+	if err := removeTable(from, family); err != nil {
 		return err
 	}
 	return m.changeControl(func(c *bpfWeirListControl) { c.Near[family] = near })
 }
 
-func remove(from *ebpf.Map, family uint32) error {
+func removeTable(from *ebpf.Map, family uint32) error {
 	if err := from.Delete(family); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("take a list away: %w", err)
 	}

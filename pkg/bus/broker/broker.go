@@ -78,14 +78,9 @@ func (b *Broker) fault(conn net.Conn, what any) {
 	b.guard.complaints.Error(time.Now(), "a client was disconnected by a mistake in the broker: report this", "remote", conn.RemoteAddr(), "err", what,
 		"stack", string(debug.Stack()))
 	for _, cl := range b.server.Clients.GetAll() {
-		if cl.Net.Conn != conn {
-			continue
-		}
-		b.guard.OnDisconnect(cl, nil, true)
-		cl.ClearInflights()
-		b.server.UnsubscribeClient(cl)
-		if now, ok := b.server.Clients.Get(cl.ID); ok && now == cl {
-			b.server.Clients.Delete(cl.ID)
+		if cl.Net.Conn == conn {
+			b.guard.OnDisconnect(cl, nil, false)
+			b.guard.drop(cl)
 		}
 	}
 }

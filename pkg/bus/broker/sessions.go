@@ -70,6 +70,16 @@ func (g *guard) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet 
 	return pk
 }
 
+// drop ends the session of a client whose connection has ended, unless another one has its ID by now.
+func (g *guard) drop(cl *mochi.Client) {
+	if now, ok := g.server.Clients.Get(cl.ID); !ok || now != cl {
+		return
+	}
+	cl.ClearInflights()
+	g.OnClientExpired(cl)
+	g.server.Clients.Delete(cl.ID)
+}
+
 // OnClientExpired takes out the subscriptions of a session, which mochi leaves behind.
 func (g *guard) OnClientExpired(cl *mochi.Client) {
 	g.server.UnsubscribeClient(cl)

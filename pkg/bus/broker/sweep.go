@@ -43,9 +43,7 @@ func (g *guard) sweep() {
 			continue
 		}
 		if cl.Closed() {
-			cl.ClearInflights()
-			g.OnClientExpired(cl)
-			g.server.Clients.Delete(cl.ID)
+			g.drop(cl)
 			continue
 		}
 		g.warn("a client was disconnected", "client", cl.ID, "err", err)

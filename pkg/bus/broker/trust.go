@@ -62,14 +62,11 @@ func newMembers(t *Trust) (*members, error) {
 
 // refresh takes over what was reloaded. A file that can't be used lets nobody in, rather than those of yesterday.
 func (m *members) refresh() error {
-	if file := m.trust.File(); file == m.current.Load().file && file != nil {
-		return nil
-	}
 	m.taking.Lock()
 	defer m.taking.Unlock()
 	file := m.trust.File()
 	if file == m.current.Load().file && file != nil {
-		return nil // somebody else was first
+		return nil
 	}
 	r := &roster{file: file, roots: x509.NewCertPool(), byName: map[string]member{}}
 	defer m.current.Store(r) // when it is whole: connections are let in beside it
