@@ -9,7 +9,7 @@
 
 #include "abi_lists.h"
 
-#define WEIR_ABI 5
+#define WEIR_ABI 6
 
 enum weir_class {
 	WEIR_CLASS_SYN,	     /* SYN set, ACK clear */

@@ -115,7 +115,9 @@ static __noinline bool skb_redirected(struct __sk_buff *skb, void *ip, void *end
 /* As xdp_odd_options. */
 __noinline int skb_odd_options(struct __sk_buff *skb, struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
 {
-	return parse_options_at(cpu, (void *)(long)skb->data, (void *)(long)skb->data_end, offset, ipv6);
+	if (cpu && offset <= MAX_IP_OFFSET)
+		odd_options(cpu, (void *)(long)skb->data, (void *)(long)skb->data_end, offset, ipv6);
+	return 0;
 }
 
 /* Tells whether a socket stands in the way of a handshake that may just have ended with a segment, and what it wants to receive
@@ -170,17 +172,6 @@ static __noinline bool one_too_many(const struct weir_cpu *cpu, __u64 key, __be1
 	return !is_management(port);
 }
 
-static __always_inline __u64 segment_key(const void *ip, bool ipv6)
-{
-	const __u32 *a = ((const struct ipv6hdr *)ip)->saddr.s6_addr32;
-	__u64 key;
-
-	if (!ipv6)
-		return ipv4_key(((const struct iphdr *)ip)->saddr);
-	key = (__u64)a[1] << 32 | a[0];
-	return key ? key : UNSPECIFIED_PREFIX;
-}
-
 /* Judges a segment by the socket that it is for, which the caller releases. */
 static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cpu *cpu, struct bpf_sock *sk, __u32 offset,
 					   bool ipv6, __u32 *rcv_nxt)
@@ -189,6 +180,7 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 	void *ip = data + offset;
 	bool old = sk->state != STATE_LISTEN;
 	struct cookie_flow flow = {};
+	struct siphash listener;
 	struct handshake *h;
 	struct tcphdr *tcp;
 	__s32 options;
@@ -206,7 +198,8 @@ static __always_inline enum arrival arrive(struct __sk_buff *skb, struct weir_cp
 		skb_odd_options(skb, cpu, offset, ipv6);
 	forget_options(cpu);
 	segment_flow(ip, tcp, ipv6, bpf_ntohl(tcp->seq) - 1, &flow);
-	options = segment_cookie(cpu, tcp, &flow);
+	sip_listener(&listener, secret, flow.destination, flow.dport, ipv6);
+	options = segment_cookie(cpu, &listener, tcp, &flow);
 	tuple = tuple_hash(&flow);
 	h = handshake_of(tuple);
 	if (!h)

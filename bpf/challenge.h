@@ -14,8 +14,8 @@
 #include "synack.h"
 #include "tracked.h"
 
-/* What SipHash begins with, made of the secret by the loader. */
-const volatile __u64 secret[4];
+/* Set by the loader; false where the kernel lacks a helper. */
+const volatile bool can_challenge;
 
 #define MIN_FRAME 60
 
@@ -35,11 +35,15 @@ static __always_inline int socket_state(struct hook_ctx *ctx, const void *ip, co
 	return state;
 }
 
-/* IP options, extension headers, fragments, RST and FIN make a SYN that no client sends and no cookie answers. */
-static __noinline bool odd_for_us(struct hook_ctx *ctx, const struct weir_cpu *cpu, void *ip, void *end, bool ipv6)
+/* Tells whether an odd SYN (ANSWER_ODD) is for this host. A global function, called by the programs themselves, as ask_for_listener. */
+__noinline int is_for_this_host(struct hook_ctx *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
 {
+	void *ip, *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct bpf_sock_tuple t = {};
 
+	if (!cpu || offset > MAX_IP_OFFSET)
+		return false;
+	ip = data + offset;
 	if (ip + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) > end)
 		return false;
 	addresses_tuple(ip, ipv6, &t);
@@ -47,50 +51,84 @@ static __noinline bool odd_for_us(struct hook_ctx *ctx, const struct weir_cpu *c
 }
 
 enum answer {
-	ANSWER_NONE,   /* can't be had; nothing was changed */
-	ANSWER_SENT,   /* the frame must be transmitted */
-	ANSWER_NOBODY, /* nobody listens; nothing was changed */
-	ANSWER_ODD,    /* no client sends such a SYN, and no cookie answers it; nothing was changed */
+	ANSWER_NONE,   /* can't be had */
+	ANSWER_SENT,   /* the frame must be transmitted; any other answer has changed nothing */
+	ANSWER_NOBODY, /* nobody listens */
+	ANSWER_ODD,    /* no client sends such a SYN, and no cookie answers it, if it is for this host at all */
 	ANSWER_SPARED, /* nothing speaks for a challenge */
+	ANSWER_ASK,    /* the listener must be asked for first */
 };
 
-/* Answers a SYN whose IP header is at an offset, if there is a listener for it. */
-static __always_inline enum answer answer_syn(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offset, bool ipv6, __u64 key)
+/* A SYN that can be answered. */
+struct syn {
+	void *ip;
+	struct tcphdr *tcp;
+	__u32 words; /* of options */
+	const struct listener *listener;
+};
+
+/* What answer a SYN can have. IP options, extension headers, fragments, RST and FIN make it odd. */
+static __always_inline enum answer find_answer(const struct weir_cpu *cpu, void *data, void *end, void *ip, bool ipv6, struct syn *s)
 {
-	void *ip, *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 words, options, longest, headers = ipv6 ? 60 : 40;
+	if (!for_us(data, end, cpu->mac) || cpu->mtu <= ip_tcp_bytes(ipv6))
+		return ANSWER_NONE;
+	s->ip = ip;
+	s->tcp = plain_segment(s->ip, end, ipv6, &s->words);
+	if (!s->tcp || s->tcp->rst || s->tcp->fin)
+		return ANSWER_ODD;
+	s->listener = known_listener(cpu, s->ip, s->tcp, ipv6);
+	if (!s->listener)
+		return ANSWER_ASK;
+	switch (s->listener->taker) {
+	case TAKER_LISTENER:
+		return ANSWER_SENT;
+	case TAKER_KERNEL:
+		return cpu->fallback ? ANSWER_SENT : ANSWER_NONE;
+	case TAKER_NOBODY:
+		return ANSWER_NOBODY;
+	default:
+		return ANSWER_NONE;
+	}
+}
+
+/* Of its source. */
+static __always_inline __u64 segment_key(const void *ip, bool ipv6)
+{
+	const __u32 *a = ((const struct ipv6hdr *)ip)->saddr.s6_addr32;
+	__u64 key;
+
+	if (!ipv6)
+		return ipv4_key(((const struct iphdr *)ip)->saddr);
+	key = (__u64)a[1] << 32 | a[0];
+	return key ? key : UNSPECIFIED_PREFIX;
+}
+
+/* For rows that hardly anybody sends. A global function: the verifier looks at it once. */
+__noinline int xdp_odd_options(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
+{
+	if (cpu && offset <= MAX_IP_OFFSET)
+		odd_options(cpu, (void *)(long)ctx->data, (void *)(long)ctx->data_end, offset, ipv6);
+	return 0;
+}
+
+/* Turns a SYN whose options were read into its answer, with the kernel's cookie or our own. */
+static __always_inline enum answer write_answer(struct hook_ctx *ctx, struct weir_cpu *cpu, void *data, void *end, const struct syn *s,
+						bool ipv6, bool kernels)
+{
+	__u32 words, options, longest = cpu->mtu - ip_tcp_bytes(ipv6);
 	struct weir_options *o = &cpu->options;
 	struct cookie_flow flow = {};
-	const struct listener *l;
-	struct tcphdr *tcp;
-	__u32 taker;
+	struct tcphdr *tcp = s->tcp;
+	void *ip = s->ip;
 	struct cookie k;
 	long size, excess;
 	__s64 isn;
 	__u64 sum;
 
-	if (offset > MAX_IP_OFFSET || !for_us(data, end, cpu->mac) || cpu->mtu <= headers)
-		return ANSWER_NONE;
-	asm volatile("" : "+r"(offset)); /* the one that was just bounded */
-	ip = data + offset;
-	tcp = plain_segment(ip, end, ipv6, &words);
-	if (!tcp || tcp->rst || tcp->fin)
-		return odd_for_us(ctx, cpu, ip, end, ipv6) ? ANSWER_ODD : ANSWER_NONE;
-	l = listener_of(ctx, cpu, ip, tcp, end, ipv6);
-	if (!l)
-		return ANSWER_NONE;
-	taker = l->taker;
-	if (taker != TAKER_LISTENER && (taker != TAKER_KERNEL || !cpu->fallback))
-		return taker == TAKER_NOBODY ? ANSWER_NOBODY : ANSWER_NONE;
-	/* tc ends no old socket that is in the way of the kernel's cookies: the kernel has to see such SYNs itself. */
-	if (taker == TAKER_KERNEL && may_have_sockets(key) && socket_state(ctx, ip, tcp, ipv6) != STATE_LISTEN)
-		return ANSWER_NONE;
-	longest = cpu->mtu - headers;
-	parse_options(cpu, data, end, tcp, words);
 	words = words_again(tcp);
 	o->ecn = asks_for_ecn(ip, tcp, ipv6);
 	options = agreed_options(o, cpu->offer, longest, ipv6);
-	if (taker == TAKER_KERNEL) {
+	if (kernels) {
 		kernel_options(o);
 		isn = kernel_isn(cpu, ip, end, ipv6, options & 0xffff);
 		if (isn < 0)
@@ -99,7 +137,7 @@ static __always_inline enum answer answer_syn(struct hook_ctx *ctx, struct weir_
 		k.tsval = kernel_tsval(cpu->millis, o);
 	} else {
 		segment_flow(ip, tcp, ipv6, bpf_ntohl(tcp->seq), &flow);
-		k = cookie_make(&flow, options, o->timestamps, cpu->epoch, secret);
+		k = cookie_make(&s->listener->cookies, &flow, options, o->timestamps, cpu->epoch);
 	}
 	size = end - data;
 	excess = end - ((void *)(tcp + 1) + words * 4);
@@ -107,7 +145,7 @@ static __always_inline enum answer answer_syn(struct hook_ctx *ctx, struct weir_
 	swap_macs(data);
 	sum = ipv6 ? write_ipv6(ip, words) : write_ipv4(ip, words);
 	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(struct tcphdr) + words * 4);
-	sum += write_tcp(tcp, words, k.isn, l->window, o->ecn);
+	sum += write_tcp(tcp, words, k.isn, s->listener->window, o->ecn);
 	sum += write_options(tcp, end, words, o, cpu->offer, longest, k.tsval);
 	tcp->check = fold_sum(sum);
 
@@ -122,20 +160,35 @@ static __always_inline enum answer answer_syn(struct hook_ctx *ctx, struct weir_
 
 #define ANSWER_SHIFT 8
 
-/* Answers a SYN if something speaks for it. Returns an enum answer above an enum weir_reason. A global function: the verifier looks
- * at it once, not once for each way that leads to it.
+/* Answers a SYN whose IP header is at an offset, if something speaks for it. Returns an enum answer above an enum weir_reason. A
+ * global function: the verifier looks at it once, not once for each way that leads to it.
  */
 __noinline int challenge_syn(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	enum answer answer;
+	struct syn s = {};
+	bool kernels;
 
-	if (!cpu)
+	if (!cpu || offset > MAX_IP_OFFSET)
 		return ANSWER_NONE << ANSWER_SHIFT;
+	answer = find_answer(cpu, data, end, data + offset, ipv6, &s);
+	if (answer == ANSWER_ASK)
+		return ANSWER_ASK << ANSWER_SHIFT;
 	cpu->reason = suspect(cpu, key);
 	asm volatile("" ::: "memory");
 	if (cpu->reason == WEIR_REASON_NONE && cpu->wary)
 		return ANSWER_SPARED << ANSWER_SHIFT;
-	answer = answer_syn(ctx, cpu, offset, ipv6, key);
+	if (answer == ANSWER_SENT && s.listener) {
+		kernels = s.listener->taker == TAKER_KERNEL;
+		/* tc ends no old socket that is in the way of the kernel's cookies: the kernel has to see such SYNs itself. */
+		if (kernels && may_have_sockets(key) && socket_state(ctx, s.ip, s.tcp, ipv6) != STATE_LISTEN)
+			return ANSWER_NONE << ANSWER_SHIFT | cpu->reason;
+		if (!common_options((const __u32 *)(s.tcp + 1), end, s.words, &cpu->options))
+			xdp_odd_options(ctx, cpu, offset, ipv6);
+		forget_options(cpu);
+		answer = write_answer(ctx, cpu, data, end, &s, ipv6, kernels);
+	}
 	asm volatile("" ::: "memory");
 	return answer << ANSWER_SHIFT | cpu->reason;
 }
@@ -158,26 +211,23 @@ static __noinline bool xdp_redirected(struct hook_ctx *ctx, void *ip, void *end,
 }
 
 /* The options of a valid cookie, or -1. */
-static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const struct tcphdr *tcp, const struct cookie_flow *flow)
+static __always_inline __s32 segment_cookie(const struct weir_cpu *cpu, const struct siphash *listener, const struct tcphdr *tcp,
+					    const struct cookie_flow *flow)
 {
 	const struct weir_options *o = &cpu->options;
 	struct cookie k = { .isn = bpf_ntohl(tcp->ack_seq) - 1, .tsval = bpf_ntohl(o->tsecr) };
 
-	return cookie_check(flow, k, o->timestamps, cpu->epoch, cpu->other_epoch, secret);
-}
-
-/* For rows that hardly anybody sends. A global function: the verifier looks at it once. */
-__noinline int xdp_odd_options(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
-{
-	return parse_options_at(cpu, (void *)(long)ctx->data, (void *)(long)ctx->data_end, offset, ipv6);
+	return cookie_check(listener, flow, k, o->timestamps, cpu->epoch, cpu->other_epoch);
 }
 
 #define ACK_PROVEN (-1)
 #define ACK_ODD	   (-2)
+#define ACK_ASK	   (-3)
 
 /* Judges a segment with ACK: an enum weir_reason to drop it for if it pretends to end a handshake that never was, belongs to
  * nothing here, or ends one handshake too many of its source; ACK_PROVEN if it ends one, or comes with what does; ACK_ODD if it
- * is none of those that can, for IP options or the like; else WEIR_REASON_NONE. The look-up comes first: it spares connections the hash.
+ * is none of those that can, for IP options or the like; ACK_ASK if the listener must be asked for first; else WEIR_REASON_NONE. The
+ * look-up comes before the hash: it spares connections that.
  */
 __noinline int judge_ack(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offset, __u32 ipv6, __u64 key)
 {
@@ -197,8 +247,10 @@ __noinline int judge_ack(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offse
 	tcp = plain_segment(ip, end, ipv6, &words);
 	if (!tcp)
 		return ACK_ODD;
-	l = listener_of(ctx, cpu, ip, tcp, end, ipv6);
-	if (!l || l->taker == TAKER_OTHER)
+	l = known_listener(cpu, ip, tcp, ipv6);
+	if (!l)
+		return ACK_ASK;
+	if (l->taker == TAKER_OTHER)
 		return WEIR_REASON_NONE;
 	taker = l->taker;
 	/* A flood is spared the look-up where there surely is no socket: who has one is counted, and while SYNs are challenged the kernel
@@ -216,7 +268,7 @@ __noinline int judge_ack(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offse
 		if (!common_options((const __u32 *)(tcp + 1), end, words, &cpu->options))
 			xdp_odd_options(ctx, cpu, offset, ipv6);
 		forget_options(cpu);
-		valid = segment_cookie(cpu, tcp, &flow) >= 0;
+		valid = segment_cookie(cpu, &l->cookies, tcp, &flow) >= 0;
 	}
 	tuple = tuple_hash(&flow);
 	h = handshake_of(tuple);

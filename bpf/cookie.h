@@ -29,20 +29,24 @@
 #define COOKIE_ECN_SHIFT     21
 #define COOKIE_OPTION_BITS   22
 #define COOKIE_OPTION_MASK   ((1U << COOKIE_OPTION_BITS) - 1)
-#define COOKIE_TIMESTAMPS    (1U << 31) /* in the MAC's input: keeps the two forms apart */
+#define COOKIE_TIMESTAMPS    (1U << 23) /* in the MAC's input: keeps the two forms apart */
 
 struct cookie {
 	__u32 isn;
 	__u32 tsval;
 };
 
-/* Who talks to whom. IPv4: source and destination in the first word, the rest unused. Bytes as in the packet. */
+/* Who talks to whom. Bytes as in the packet. */
 struct cookie_flow {
-	__u64 addresses[4];
-	__u64 ports_isn; /* source and destination port, and the client's ISN in host order above them */
+	const __be32 *source; /* one word, of IPv6 four */
+	const __be32 *destination;
+	__be16 sport;
+	__be16 dport;
+	__u32 isn; /* the client's */
 	bool ipv6;
 };
 
+/* SipHash between two words, after the part of the next round that needs no message: half of its additions. */
 struct siphash {
 	__u64 v0, v1, v2, v3;
 };
@@ -52,7 +56,13 @@ static __always_inline __u64 rotate(__u64 x, int n)
 	return x << n | x >> (64 - n);
 }
 
-/* What of a round comes after its first addition, of v0 and v1. */
+static __always_inline void sip_half(struct siphash *s)
+{
+	s->v0 += s->v1;
+	s->v1 = rotate(s->v1, 13) ^ s->v0;
+	s->v0 = rotate(s->v0, 32);
+}
+
 static __always_inline void sip_rest(struct siphash *s)
 {
 	s->v2 += s->v3;
@@ -64,60 +74,70 @@ static __always_inline void sip_rest(struct siphash *s)
 	s->v2 = rotate(s->v2, 32);
 }
 
-static __always_inline void sip_round(struct siphash *s)
-{
-	s->v0 += s->v1;
-	s->v1 = rotate(s->v1, 13) ^ s->v0;
-	s->v0 = rotate(s->v0, 32);
-	sip_rest(s);
-}
-
-/* The state after what of the first round needs no message, as the loader has computed it from the secret (sipStart in
- * pkg/datapath/cookie.go), and the rest of that round.
- */
-static __always_inline void sip_first(struct siphash *s, const volatile __u64 *start, __u64 word)
-{
-	s->v0 = start[0];
-	s->v1 = start[1];
-	s->v2 = start[2];
-	s->v3 = start[3] ^ word;
-	sip_rest(s);
-	s->v0 ^= word;
-}
-
 static __always_inline void sip_word(struct siphash *s, __u64 word)
 {
 	s->v3 ^= word;
-	sip_round(s);
+	sip_rest(s);
 	s->v0 ^= word;
+	sip_half(s);
 }
 
 static __always_inline __u64 sip_end(struct siphash *s)
 {
 	s->v2 ^= 0xff;
-	sip_round(s);
-	sip_round(s);
-	sip_round(s);
+	sip_rest(s);
+	sip_half(s);
+	sip_rest(s);
+	sip_half(s);
+	sip_rest(s);
 	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
 }
 
-/* The message is the addresses, ports and ISN, 4 bytes of options and 3 of the epoch, which SipHash puts into one word
- * with the message's length: 23 bytes for IPv4, 47 for IPv6.
- */
-static __always_inline __u64 cookie_mac(const struct cookie_flow *f, __u32 options, __u32 epoch, const volatile __u64 *start)
+static __always_inline __u64 two_words(const __be32 *w)
 {
-	__u64 length = 23;
-	struct siphash s;
+	return w[0] | (__u64)w[1] << 32;
+}
 
-	sip_first(&s, start, f->addresses[0]);
-	if (f->ipv6) {
-		sip_word(&s, f->addresses[1]);
-		sip_word(&s, f->addresses[2]);
-		sip_word(&s, f->addresses[3]);
-		length = 47;
+/* The message is, in words of 64 bits with the lowest first,
+ *
+ *   IPv4  destination 32, port 16, zeros 16 | source 32, ISN 32
+ *   IPv6  destination 128 | port 16, zeros 48 | source 128 | zeros 32, ISN 32
+ *
+ * and then options 24, source port 16, epoch 16, which SipHash puts into one word with the message's length. What a listener's flows
+ * have in common comes first and is hashed once for all. The epoch comes again after 45 days: a cookie that somebody was sent in the same
+ * minute then would be good once more.
+ *
+ * start is what SipHash begins with, as the loader has computed it from the secret (sipStart in pkg/datapath/cookie.go).
+ */
+static __always_inline void sip_listener(struct siphash *s, const volatile __u64 *start, const __be32 *destination, __be16 port, bool ipv6)
+{
+	s->v0 = start[0];
+	s->v1 = start[1];
+	s->v2 = start[2];
+	s->v3 = start[3];
+	if (ipv6) {
+		sip_word(s, two_words(destination));
+		sip_word(s, two_words(destination + 2));
+		sip_word(s, port);
+	} else {
+		sip_word(s, destination[0] | (__u64)port << 32);
 	}
-	sip_word(&s, f->ports_isn);
-	sip_word(&s, length << 56 | (__u64)(epoch & 0xffffff) << 32 | options);
+}
+
+static __always_inline __u64 cookie_mac(const struct siphash *listener, const struct cookie_flow *f, __u32 options, __u32 epoch)
+{
+	__u64 length = f->ipv6 ? 55 : 23;
+	struct siphash s = *listener;
+
+	if (f->ipv6) {
+		sip_word(&s, two_words(f->source));
+		asm volatile("" ::: "memory"); /* one after the other: to have all at once takes more registers than there are */
+		sip_word(&s, two_words(f->source + 2));
+		sip_word(&s, (__u64)f->isn << 32);
+	} else {
+		sip_word(&s, f->source[0] | (__u64)f->isn << 32);
+	}
+	sip_word(&s, length << 56 | (__u64)(epoch & 0xffff) << 40 | (__u64)f->sport << 24 | options);
 	return sip_end(&s);
 }
 
@@ -142,22 +162,22 @@ static __always_inline __u32 cookie_options(__u32 mss, __u32 wscale, bool sack, 
 	return mss | wscale << COOKIE_WSCALE_SHIFT | (__u32)sack << COOKIE_SACK_SHIFT | (__u32)ecn << COOKIE_ECN_SHIFT;
 }
 
-static __always_inline struct cookie cookie_make(const struct cookie_flow *f, __u32 options, bool timestamps, __u32 epoch,
-						 const volatile __u64 *start)
+static __always_inline struct cookie cookie_make(const struct siphash *listener, const struct cookie_flow *f, __u32 options,
+						 bool timestamps, __u32 epoch)
 {
 	struct cookie c = {};
 	__u32 index;
 	__u64 mac;
 
 	if (timestamps) {
-		mac = cookie_mac(f, options | COOKIE_TIMESTAMPS, epoch, start);
+		mac = cookie_mac(listener, f, options | COOKIE_TIMESTAMPS, epoch);
 		c.isn = (__u32)mac << 1 | (epoch & 1);
 		c.tsval = (__u32)(mac >> 31) << COOKIE_OPTION_BITS | options;
 		return c;
 	}
 	index = cookie_mss_index(options & 0xffff);
 	options = (options & ~0xffffU) | cookie_mss(index);
-	mac = cookie_mac(f, options, epoch, start);
+	mac = cookie_mac(listener, f, options, epoch);
 	c.isn = (__u32)mac << 9 | options >> COOKIE_WSCALE_SHIFT << 4 | index << 1 | (epoch & 1);
 	return c;
 }
@@ -165,8 +185,8 @@ static __always_inline struct cookie cookie_make(const struct cookie_flow *f, __
 /* The options of an ACK's cookie, or -1 if it isn't ours. epochs are the current one and the one that may be valid beside
  * it: the last bit of the ISN chooses.
  */
-static __always_inline __s32 cookie_check(const struct cookie_flow *f, struct cookie c, bool timestamps, __u32 epoch,
-					  __u32 other, const volatile __u64 *start)
+static __always_inline __s32 cookie_check(const struct siphash *listener, const struct cookie_flow *f, struct cookie c, bool timestamps,
+					  __u32 epoch, __u32 other)
 {
 	__u32 options;
 	__u64 mac;
@@ -175,13 +195,13 @@ static __always_inline __s32 cookie_check(const struct cookie_flow *f, struct co
 		epoch = other;
 	if (timestamps) {
 		options = c.tsval & COOKIE_OPTION_MASK;
-		mac = cookie_mac(f, options | COOKIE_TIMESTAMPS, epoch, start);
+		mac = cookie_mac(listener, f, options | COOKIE_TIMESTAMPS, epoch);
 		if (((__u32)mac << 1 ^ c.isn) >> 1 || ((__u32)(mac >> 31) << COOKIE_OPTION_BITS ^ c.tsval) >> COOKIE_OPTION_BITS)
 			return -1;
 		return options;
 	}
 	options = (c.isn >> 4 & 0x1f) << COOKIE_WSCALE_SHIFT | cookie_mss(c.isn >> 1 & 7);
-	mac = cookie_mac(f, options, epoch, start);
+	mac = cookie_mac(listener, f, options, epoch);
 	return ((__u32)mac << 9 ^ c.isn) >> 9 ? -1 : (__s32)options;
 }
 

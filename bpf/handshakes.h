@@ -31,11 +31,14 @@ struct {
 /* Whoever finds another tuple with the same hash gets one packet more to the kernel. */
 static __always_inline __u64 tuple_hash(const struct cookie_flow *f)
 {
-	__u64 x = f->addresses[0] * 0x9e3779b97f4a7c15ULL;
+	__u64 x;
 
 	if (f->ipv6)
-		x ^= (f->addresses[1] + f->addresses[2] * 3 + f->addresses[3] * 5) * 0xd6e8feb86659fd93ULL;
-	x = (x ^ x >> 32 ^ (__u32)f->ports_isn) * 0xd6e8feb86659fd93ULL;
+		x = two_words(f->source) + two_words(f->source + 2) * 3 + two_words(f->destination) * 5 + two_words(f->destination + 2) * 7;
+	else
+		x = f->source[0] | (__u64)f->destination[0] << 32;
+	x *= 0x9e3779b97f4a7c15ULL;
+	x = (x ^ x >> 32 ^ (f->sport | (__u32)f->dport << 16)) * 0xd6e8feb86659fd93ULL;
 	return x ^ x >> 32;
 }
 

@@ -36,4 +36,15 @@ static __always_inline void cut_tail(struct hook_ctx *ctx, int excess)
 }
 #endif
 
+/* The frame, read anew: of these pointers the verifier knows nothing, as it does of others by which way a packet has come. */
+static __always_inline void *frame_start(const struct hook_ctx *ctx)
+{
+	return (void *)(long)*(const volatile __u32 *)&ctx->data;
+}
+
+static __always_inline void *frame_end(const struct hook_ctx *ctx)
+{
+	return (void *)(long)*(const volatile __u32 *)&ctx->data_end;
+}
+
 #endif

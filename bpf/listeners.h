@@ -50,6 +50,9 @@ struct tcp_sock___overflow {
 /* Set by the loader: whether tc takes requests for a listener, so that our own cookies can be used. */
 const volatile bool can_accept;
 
+/* What SipHash begins with, made of the secret by the loader. */
+const volatile __u64 secret[4];
+
 /* Who takes connections to an address and port. */
 enum taker {
 	TAKER_OTHER, /* not this host */
@@ -65,6 +68,7 @@ struct listener {
 	__u8 taker;
 	__u8 overflowed; /* bool: the kernel may have answered its SYNs by cookies of its own */
 	__u16 window;	 /* the first that it offers */
+	struct siphash cookies; /* what is common to its cookies, hashed */
 };
 
 struct {
@@ -192,38 +196,79 @@ static __noinline enum taker ask_listener(struct hook_ctx *ctx, void *ip, void *
 	return taker;
 }
 
-/* What is known of the listener that a segment is for, or NULL. */
-static __always_inline struct listener *listener_of(struct hook_ctx *ctx, const struct weir_cpu *cpu, void *ip, const struct tcphdr *tcp,
-						    void *end, bool ipv6)
+/* The address and port that a segment is for, as in struct listener. */
+struct listener_key {
+	__u64 address[2];
+	__u32 port;
+};
+
+static __always_inline void listener_key(const void *ip, const struct tcphdr *tcp, bool ipv6, struct listener_key *k)
 {
 	const struct ipv4_segment *v4 = ip;
 	const struct ipv6_segment *v6 = ip;
-	__u64 address[2] = {};
-	struct listener *l;
-	__u32 port, index;
 
 	if (ipv6) {
 		const __u32 *a = v6->ip.daddr.s6_addr32;
 
-		address[0] = a[0] | (__u64)a[1] << 32;
-		address[1] = a[2] | (__u64)a[3] << 32;
-		port = tcp->dest | FAMILY_IPV6 << 16;
+		k->address[0] = a[0] | (__u64)a[1] << 32;
+		k->address[1] = a[2] | (__u64)a[3] << 32;
+		k->port = tcp->dest | FAMILY_IPV6 << 16;
 	} else {
-		address[0] = v4->ip.daddr;
-		port = tcp->dest | FAMILY_IPV4 << 16;
+		k->address[0] = v4->ip.daddr;
+		k->address[1] = 0;
+		k->port = tcp->dest | FAMILY_IPV4 << 16;
 	}
-	index = (((address[0] ^ address[1]) + port) * 0x9e3779b97f4a7c15ULL >> 32) % LISTENERS;
-	l = bpf_map_lookup_elem(&listeners, &index);
-	if (!l)
+}
+
+static __always_inline struct listener *listener_slot(const struct listener_key *k)
+{
+	__u32 index = (((k->address[0] ^ k->address[1]) + k->port) * 0x9e3779b97f4a7c15ULL >> 32) % LISTENERS;
+
+	return bpf_map_lookup_elem(&listeners, &index);
+}
+
+/* What is known of the listener that a segment is for, or NULL if it has to be asked for. */
+static __always_inline const struct listener *known_listener(const struct weir_cpu *cpu, const void *ip, const struct tcphdr *tcp, bool ipv6)
+{
+	const struct listener *l;
+	struct listener_key k;
+
+	listener_key(ip, tcp, ipv6, &k);
+	l = listener_slot(&k);
+	if (!l || l->jiffy != cpu->jiffy || l->port != k.port || l->address[0] != k.address[0] || l->address[1] != k.address[1])
 		return NULL;
-	if (l->jiffy != cpu->jiffy || l->port != port || l->address[0] != address[0] || l->address[1] != address[1]) {
-		l->taker = ask_listener(ctx, ip, end, ipv6, l);
-		l->jiffy = cpu->jiffy;
-		l->port = port;
-		l->address[0] = address[0];
-		l->address[1] = address[1];
-	}
 	return l;
+}
+
+/* Looks for the listener that a segment is for whose IP header is at an offset, so that it is known. A global function, called by the
+ * programs themselves: deeper there is no room on the stack.
+ */
+__noinline int ask_for_listener(struct hook_ctx *ctx, const struct weir_cpu *cpu, __u32 offset, __u32 ipv6)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct listener_key k;
+	struct listener *l;
+	struct tcphdr *tcp;
+	void *ip;
+	__u32 words;
+
+	if (!cpu || offset > MAX_IP_OFFSET)
+		return 0;
+	ip = data + offset;
+	tcp = plain_segment(ip, end, ipv6, &words);
+	if (!tcp)
+		return 0;
+	listener_key(ip, tcp, ipv6, &k);
+	l = listener_slot(&k);
+	if (!l)
+		return 0;
+	l->taker = ask_listener(ctx, ip, end, ipv6, l);
+	l->jiffy = cpu->jiffy;
+	l->port = k.port;
+	l->address[0] = k.address[0];
+	l->address[1] = k.address[1];
+	sip_listener(&l->cookies, secret, (const __be32 *)k.address, k.port, ipv6);
+	return 0;
 }
 
 #endif

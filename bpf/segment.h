@@ -34,6 +34,11 @@ struct ipv6_segment {
 	struct tcphdr tcp;
 };
 
+static __always_inline __u32 ip_tcp_bytes(bool ipv6)
+{
+	return ipv6 ? sizeof(struct ipv6_segment) : sizeof(struct ipv4_segment);
+}
+
 /* The TCP header behind a plain IP header that it shares one datagram with, or NULL. The options are within the datagram
  * and so is all that a caller may read up to words.
  */
@@ -70,16 +75,11 @@ static __always_inline void segment_flow(const void *ip, const struct tcphdr *tc
 	const struct ipv6_segment *v6 = ip;
 
 	f->ipv6 = ipv6;
-	if (ipv6) {
-		const __u32 *a = v6->ip.saddr.s6_addr32;
-
-#pragma unroll
-		for (int i = 0; i < 4; i++) /* the destination follows the source */
-			f->addresses[i] = a[2 * i] | (__u64)a[2 * i + 1] << 32;
-	} else {
-		f->addresses[0] = v4->ip.saddr | (__u64)v4->ip.daddr << 32;
-	}
-	f->ports_isn = tcp->source | (__u32)tcp->dest << 16 | (__u64)isn << 32;
+	f->source = ipv6 ? v6->ip.saddr.s6_addr32 : &v4->ip.saddr;
+	f->destination = ipv6 ? v6->ip.daddr.s6_addr32 : &v4->ip.daddr;
+	f->sport = tcp->source;
+	f->dport = tcp->dest;
+	f->isn = isn;
 }
 
 /* Options beside NOP that are read. Real clients' SYNs have fewer; an attacker's would cost a round for each two bytes. */
@@ -208,28 +208,18 @@ static __always_inline void forget_options(const struct weir_cpu *cpu)
 	asm volatile("" : : "r"(o) : "memory");
 }
 
-/* Reads a plain segment's options. An attacker who chooses a row that nobody sends pays for nothing but our time. */
-static __always_inline void parse_options(struct weir_cpu *cpu, const void *data, const void *end, const struct tcphdr *tcp, __u32 words)
-{
-	const void *first = tcp + 1;
-	long at = first - data;
-
-	asm volatile("" : "+r"(at)); /* or clang subtracts 32 bits of pointers, which the verifier refuses */
-	if (!common_options(first, end, words, &cpu->options)) {
-		cpu->next = at;
-		read_options(data, end, &cpu->next, at + words * 4, &cpu->options);
-	}
-	forget_options(cpu);
-}
-
-/* As parse_options, by the offset of the IP header in the frame. For global functions, which the verifier looks at once. */
-static __always_inline int parse_options_at(struct weir_cpu *cpu, const void *data, const void *end, __u32 offset, __u32 ipv6)
+/* Reads the options of a plain segment whose IP header is at an offset, which it has checked. An attacker who chooses a row that nobody sends
+ * pays for nothing but our time.
+ */
+static __always_inline void odd_options(struct weir_cpu *cpu, const void *data, const void *end, __u32 offset, bool ipv6)
 {
 	const struct tcphdr *tcp = data + offset + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	__u32 at = offset + ip_tcp_bytes(ipv6);
 
-	if (cpu && offset <= MAX_IP_OFFSET && (const void *)(tcp + 1) <= end)
-		parse_options(cpu, data, end, tcp, words_again(tcp));
-	return 0;
+	if ((const void *)(tcp + 1) > end)
+		return;
+	cpu->next = at;
+	read_options(data, end, &cpu->next, at + words_again(tcp) * 4, &cpu->options);
 }
 
 #endif

@@ -54,9 +54,12 @@ int hash(struct hash_args *h)
 }
 
 struct cookie_args {
-	__u64 addresses[4];
-	__u64 ports_isn;
+	__be32 source[4];
+	__be32 destination[4];
 	__u64 start[4];
+	__be16 sport;
+	__be16 dport;
+	__u32 client_isn;
 	__u32 ipv6;
 	__u32 options;
 	__u32 timestamps;
@@ -68,35 +71,52 @@ struct cookie_args {
 	__u64 mac;
 };
 
-static struct cookie_flow flow_of(const struct cookie_args *c)
-{
-	struct cookie_flow f = { .ports_isn = c->ports_isn, .ipv6 = c->ipv6 };
+struct cookie_input {
+	__be32 source[4];
+	__be32 destination[4];
+	__u64 start[4];
+	struct cookie_flow flow;
+	struct siphash listener;
+};
 
-	for (int i = 0; i < 4; i++)
-		f.addresses[i] = c->addresses[i];
-	return f;
+/* Copied: the context's fields can't be read by way of a pointer that may be another one. */
+static __always_inline void read_input(const struct cookie_args *c, struct cookie_input *in)
+{
+	for (int i = 0; i < 4; i++) {
+		in->source[i] = c->source[i];
+		in->destination[i] = c->destination[i];
+		in->start[i] = c->start[i];
+	}
+	in->flow.source = in->source;
+	in->flow.destination = in->destination;
+	in->flow.sport = c->sport;
+	in->flow.dport = c->dport;
+	in->flow.isn = c->client_isn;
+	in->flow.ipv6 = c->ipv6;
+	sip_listener(&in->listener, in->start, in->destination, c->dport, c->ipv6);
 }
 
 SEC("syscall")
 int make_cookie(struct cookie_args *c)
 {
-	struct cookie_flow f = flow_of(c);
-	__u64 start[4] = { c->start[0], c->start[1], c->start[2], c->start[3] };
-	struct cookie k = cookie_make(&f, c->options, c->timestamps, c->epoch, start);
+	struct cookie_input in;
+	struct cookie k;
 
+	read_input(c, &in);
+	k = cookie_make(&in.listener, &in.flow, c->options, c->timestamps, c->epoch);
 	c->isn = k.isn;
 	c->tsval = k.tsval;
-	c->mac = cookie_mac(&f, c->options, c->epoch, start);
+	c->mac = cookie_mac(&in.listener, &in.flow, c->options, c->epoch);
 	return 0;
 }
 
 SEC("syscall")
 int check_cookie(struct cookie_args *c)
 {
-	struct cookie_flow f = flow_of(c);
-	__u64 start[4] = { c->start[0], c->start[1], c->start[2], c->start[3] };
 	struct cookie k = { .isn = c->isn, .tsval = c->tsval };
+	struct cookie_input in;
 
-	c->checked = cookie_check(&f, k, c->timestamps, c->epoch, c->other, start);
+	read_input(c, &in);
+	c->checked = cookie_check(&in.listener, &in.flow, k, c->timestamps, c->epoch, c->other);
 	return 0;
 }

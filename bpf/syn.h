@@ -9,9 +9,6 @@
 #include "packet.h"
 #include "spoofing.h"
 
-/* Set by the loader; false where the kernel lacks a helper. */
-const volatile bool can_challenge;
-
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -82,6 +79,10 @@ static __always_inline struct outcome judge_syn(struct hook_ctx *ctx, struct wei
 			return o;
 	}
 	code = challenge_syn(ctx, cpu, p->ip, p->ipv6, p->key);
+	if (code >> ANSWER_SHIFT == ANSWER_ASK) {
+		ask_for_listener(ctx, cpu, p->ip, p->ipv6);
+		code = challenge_syn(ctx, cpu, p->ip, p->ipv6, p->key);
+	}
 	reason = code & ((1 << ANSWER_SHIFT) - 1);
 	switch (code >> ANSWER_SHIFT) {
 	case ANSWER_SENT: /* charged to nobody: its source may be anybody's */
@@ -95,7 +96,7 @@ static __always_inline struct outcome judge_syn(struct hook_ctx *ctx, struct wei
 			break;
 		return hold_back(cpu, WEIR_CLASS_SYN, reason);
 	case ANSWER_ODD:
-		if (reason == WEIR_REASON_UNVERIFIED)
+		if (reason == WEIR_REASON_UNVERIFIED && is_for_this_host(ctx, cpu, p->ip, p->ipv6))
 			return hold_back(cpu, WEIR_CLASS_SYN, reason);
 	}
 	return limit_syn(cpu, p->key, p->ipv6);

@@ -164,17 +164,20 @@ static __always_inline __u64 write_ipv4(struct iphdr *ip, __u32 words)
 
 static __always_inline __u64 write_ipv6(struct ipv6hdr *ip, __u32 words)
 {
-	struct in6_addr source = ip->saddr;
+	__be32 *source = ip->saddr.s6_addr32, *destination = ip->daddr.s6_addr32;
 	__u64 sum = 0;
 
 #pragma unroll
-	for (int i = 0; i < 4; i++)
-		sum += (__u64)ip->saddr.s6_addr32[i] + ip->daddr.s6_addr32[i];
+	for (int i = 0; i < 4; i++) {
+		__be32 from = source[i], to = destination[i];
+
+		sum += (__u64)from + to;
+		source[i] = to;
+		destination[i] = from;
+	}
 	*(__be32 *)ip = bpf_htonl(6 << 28);
 	ip->payload_len = bpf_htons(sizeof(struct tcphdr) + words * 4);
 	ip->hop_limit = SYN_ACK_TTL;
-	ip->saddr = ip->daddr;
-	ip->daddr = source;
 	return sum;
 }
 

@@ -10,6 +10,7 @@
 #include "control.h"
 #include "counters.h"
 #include "established.h"
+#include "fastpath.h"
 #include "icmp.h"
 #include "lists.h"
 #include "note.h"
@@ -93,11 +94,15 @@ static __always_inline struct outcome judge_class(struct hook_ctx *ctx, struct w
 	}
 	if (o.class == WEIR_CLASS_TCP && can_challenge && cpu->challenging && p->ack) {
 		reason = judge_ack(ctx, cpu, p->ip, p->ipv6, p->key);
+		if (reason == ACK_ASK) {
+			ask_for_listener(ctx, cpu, p->ip, p->ipv6);
+			reason = judge_ack(ctx, cpu, p->ip, p->ipv6, p->key);
+		}
 		if (reason == ACK_PROVEN)
 			return o;
 		if (reason == ACK_ODD)
 			reason = judge_odd_ack(ctx, cpu, p);
-		if (reason != WEIR_REASON_NONE) {
+		if (reason > WEIR_REASON_NONE) {
 			o.verdict = WEIR_VERDICT_DROP;
 			o.reason = reason;
 			return spare_management(o, p->port);
@@ -227,15 +232,19 @@ static __always_inline void refresh_mtu(struct hook_ctx *ctx, struct weir_cpu *c
 
 static __always_inline int filter(struct hook_ctx *ctx, __u32 packets, __u32 bytes)
 {
-	struct cursor c = { .pos = (void *)(long)ctx->data, .end = (void *)(long)ctx->data_end };
 	struct weir_cpu *cpu = this_cpu();
 	struct outcome o;
+	struct cursor c;
 
 	if (!cpu)
 		return HOOK_PASS;
 	if ((refresh(cpu) || !cpu->mtu) && can_challenge)
 		refresh_mtu(ctx, cpu);
-	o = judge(ctx, cpu, &c);
+	if (!challenge_fast(ctx, cpu, &o)) {
+		c.pos = frame_start(ctx);
+		c.end = frame_end(ctx);
+		o = judge(ctx, cpu, &c);
+	}
 	count(cpu, o, packets, bytes);
 	if (o.verdict == WEIR_VERDICT_TX)
 		return HOOK_TX;
@@ -264,7 +273,7 @@ int weir(struct __sk_buff *skb)
 SEC("xdp")
 int weir(struct xdp_md *ctx)
 {
-	return filter(ctx, 1, ctx->data_end - ctx->data);
+	return filter(ctx, 1, packet_bytes((void *)(long)ctx->data, (void *)(long)ctx->data_end));
 }
 
 /* For frames in several buffers, that is an MTU beyond a page: drivers refuse the plain program there. */

@@ -40,6 +40,13 @@ type bpfListener struct {
 	Taker      uint8
 	Overflowed uint8
 	Window     uint16
+	Cookies    struct {
+		_  structs.HostLayout
+		V0 uint64
+		V1 uint64
+		V2 uint64
+		V3 uint64
+	}
 }
 
 type bpfLocal struct {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/weir-sensor/weir/pkg/datapath/internal/bpftest"
@@ -58,16 +59,15 @@ func TestReferenceHashHasThePublishedValues(t *testing.T) {
 func randomCookie(rng *rand.Rand) (k bpftest.Cookie, secret [2]uint64) {
 	secret = [2]uint64{rng.Uint64(), rng.Uint64()}
 	k = bpftest.Cookie{
-		PortsISN: rng.Uint64(), Start: sipStart(secret), IPv6: rng.IntN(2) == 0,
+		SourcePort: uint16(rng.Uint32()), Port: uint16(rng.Uint32()), ClientISN: rng.Uint32(), Start: sipStart(secret), IPv6: rng.IntN(2) == 0,
 		Timestamps: rng.IntN(2) == 0, Epoch: rng.Uint32N(1 << 24), Options: rng.Uint32N(1 << 22),
 	}
 	if !k.Timestamps {
 		k.Options &= 1<<21 - 1 // no room for ECN
 	}
 	k.Other = k.Epoch - 1
-	k.Addresses[0] = rng.Uint64()
-	if k.IPv6 {
-		k.Addresses[1], k.Addresses[2], k.Addresses[3] = rng.Uint64(), rng.Uint64(), rng.Uint64()
+	for i := range 4 {
+		k.Source[i], k.Destination[i] = rng.Uint32(), rng.Uint32()
 	}
 	return k, secret
 }
@@ -79,16 +79,17 @@ func TestCookieHashEqualsReference(t *testing.T) {
 		k, secret := randomCookie(rng)
 		mac, err := set.MakeCookie(&k)
 		must(t, err)
-		words := k.Addresses[:1]
+		words := []uint32{k.Destination[0], uint32(k.Port), k.Source[0], k.ClientISN}
 		if k.IPv6 {
-			words = k.Addresses[:]
+			words = slices.Concat(k.Destination[:], []uint32{uint32(k.Port), 0}, k.Source[:], []uint32{0, k.ClientISN})
 		}
 		var message []byte
-		for _, w := range append(append([]uint64{}, words...), k.PortsISN) {
-			message = binary.LittleEndian.AppendUint64(message, w)
+		for _, w := range words {
+			message = binary.LittleEndian.AppendUint32(message, w)
 		}
-		message = binary.LittleEndian.AppendUint32(message, k.Options)
-		message = append(message, byte(k.Epoch), byte(k.Epoch>>8), byte(k.Epoch>>16))
+		message = append(message, byte(k.Options), byte(k.Options>>8), byte(k.Options>>16))
+		message = binary.LittleEndian.AppendUint16(message, k.SourcePort)
+		message = binary.LittleEndian.AppendUint16(message, uint16(k.Epoch))
 		if want := sipHash(1, 3, secret, message); mac != want {
 			t.Fatalf("MAC %#x of %+v, want %#x", mac, k, want)
 		}
@@ -137,9 +138,11 @@ func TestCookieTellsWhatWasPutIn(t *testing.T) {
 		check("two minutes later", old, -1)
 
 		for name, forge := range map[string]func(*bpftest.Cookie){
-			"other port":       func(k *bpftest.Cookie) { k.PortsISN ^= 1 },
-			"other ISN":        func(k *bpftest.Cookie) { k.PortsISN ^= 1 << 40 },
-			"other source":     func(k *bpftest.Cookie) { k.Addresses[0] ^= 1 },
+			"other port":       func(k *bpftest.Cookie) { k.SourcePort ^= 1 },
+			"other service":    func(k *bpftest.Cookie) { k.Port ^= 1 },
+			"other ISN":        func(k *bpftest.Cookie) { k.ClientISN ^= 1 << 8 },
+			"other source":     func(k *bpftest.Cookie) { k.Source[0] ^= 1 },
+			"other host":       func(k *bpftest.Cookie) { k.Destination[0] ^= 1 },
 			"other key":        func(k *bpftest.Cookie) { k.Start[1] ^= 1 },
 			"one bit of ISN":   func(k *bpftest.Cookie) { k.ISN ^= 1 << (i % 32) },
 			"one bit of TSval": func(k *bpftest.Cookie) { k.TSval ^= 1 << (i % 32) },

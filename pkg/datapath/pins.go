@@ -15,7 +15,7 @@ import (
 )
 
 // ABI is WEIR_ABI of bpf/abi.h.
-const ABI = 5
+const ABI = 6
 
 // DefaultBPFFS is where distributions mount the BPF file system.
 const DefaultBPFFS = "/sys/fs/bpf"

@@ -65,7 +65,11 @@ func (p *program) run(prog *ebpf.Program, frame []byte, n uint32) (uint32, map[c
 	must(p.t, err)
 	after, err := p.read.sum()
 	must(p.t, err)
-	diff := after.Sub(&before)
+	return action, moved(after.Sub(&before))
+}
+
+// moved is what isn't zero of counters' differences.
+func moved(diff Counters) map[cell]Count {
 	moved := map[cell]Count{}
 	for class := range NumClasses {
 		for verdict := range NumVerdicts {
@@ -76,7 +80,7 @@ func (p *program) run(prog *ebpf.Program, frame []byte, n uint32) (uint32, map[c
 			}
 		}
 	}
-	return action, moved
+	return moved
 }
 
 // expect runs a frame once and demands one verdict and exactly one counter moved.

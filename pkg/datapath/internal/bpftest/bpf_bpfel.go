@@ -23,19 +23,22 @@ type bpfChargeArgs struct {
 }
 
 type bpfCookieArgs struct {
-	_          structs.HostLayout
-	Addresses  [4]uint64
-	PortsIsn   uint64
-	Start      [4]uint64
-	Ipv6       uint32
-	Options    uint32
-	Timestamps uint32
-	Epoch      uint32
-	Other      uint32
-	Isn        uint32
-	Tsval      uint32
-	Checked    int32
-	Mac        uint64
+	_           structs.HostLayout
+	Source      [4]uint32
+	Destination [4]uint32
+	Start       [4]uint64
+	Sport       uint16
+	Dport       uint16
+	ClientIsn   uint32
+	Ipv6        uint32
+	Options     uint32
+	Timestamps  uint32
+	Epoch       uint32
+	Other       uint32
+	Isn         uint32
+	Tsval       uint32
+	Checked     int32
+	Mac         uint64
 }
 
 type bpfHashArgs struct {

@@ -4,21 +4,24 @@ import "github.com/cilium/ebpf"
 
 // Cookie is a cookie with all that goes into it; struct cookie_args of bpf/sources_test.bpf.c.
 type Cookie struct {
-	Addresses  [4]uint64 // as in the packet; IPv4: both in the first
-	PortsISN   uint64
-	Start      [4]uint64 // what SipHash begins with
-	IPv6       bool
-	Options    uint32 // see cookie_options
-	Timestamps bool
-	Epoch      uint32
-	Other      uint32
-	ISN, TSval uint32
+	Source      [4]uint32 // as in the packet; IPv4: the first
+	Destination [4]uint32
+	SourcePort  uint16 // as in the packet
+	Port        uint16
+	ClientISN   uint32
+	Start       [4]uint64 // what SipHash begins with
+	IPv6        bool
+	Options     uint32 // see cookie_options
+	Timestamps  bool
+	Epoch       uint32
+	Other       uint32
+	ISN, TSval  uint32
 }
 
 func (k Cookie) args() bpfCookieArgs {
 	a := bpfCookieArgs{
-		Addresses: k.Addresses, PortsIsn: k.PortsISN, Start: k.Start, Options: k.Options, Epoch: k.Epoch, Other: k.Other,
-		Isn: k.ISN, Tsval: k.TSval,
+		Source: k.Source, Destination: k.Destination, Sport: k.SourcePort, Dport: k.Port, ClientIsn: k.ClientISN, Start: k.Start,
+		Options: k.Options, Epoch: k.Epoch, Other: k.Other, Isn: k.ISN, Tsval: k.TSval,
 	}
 	if k.IPv6 {
 		a.Ipv6 = 1
