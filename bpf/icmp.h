@@ -129,19 +129,15 @@ static __noinline bool quotes_ours(struct hook_ctx *ctx, const struct weir_cpu *
 	return false;
 }
 
-__noinline int icmp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
+static __always_inline int icmp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	void *ip, *data = frame_start(ctx), *end = frame_end(ctx);
 	struct flow f = { .kind = FLOW_ECHO };
+	__u32 ipv6 = packet_ipv6(p);
 	struct icmp_header *icmp;
-	__u32 ipv6;
 	bool spared;
 	int reason;
-	void *ip;
 
-	if (!cpu || !p)
-		return WEIR_REASON_NONE;
-	ipv6 = packet_ipv6(p);
 	ip = packet_ip(data, end, p, ipv6);
 	icmp = packet_at(data, end, p->l4, sizeof(*icmp));
 	if (!ip || !icmp || p->proto != (ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* The budgets of what isn't a SYN, and what is spared whatever they say: replies to this host's own traffic, what belongs to a
- * connection, and what IPv6 needs to find its neighbours. Each function returns an enum weir_reason. They are global functions:
- * the verifier looks at each once.
+ * connection, and what IPv6 needs to find its neighbours. The functions by class return an enum weir_reason. What floods go
+ * through is inline, since each call costs 6 ns; the rest are global functions, at which the verifier looks once.
  */
 #ifndef WEIR_REPLIES_H
 #define WEIR_REPLIES_H
@@ -97,17 +97,13 @@ static __always_inline void spare_rest(const struct weir_cpu *cpu, const void *i
 	note(cpu, &f, ipv6, FLOW_OWN);
 }
 
-__noinline int fragment_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
+static __always_inline int fragment_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	void *ip, *data = frame_start(ctx), *end = frame_end(ctx);
+	__u32 ipv6 = packet_ipv6(p);
 	struct flow f;
-	__u32 ipv6;
 	int reason;
-	void *ip;
 
-	if (!cpu || !p)
-		return WEIR_REASON_NONE;
-	ipv6 = packet_ipv6(p);
 	reason = charge_inline(cpu, WEIR_CLASS_FRAGMENT, p->key, ipv6);
 	ip = packet_ip(data, end, p, ipv6);
 	if (!over_budget(reason) || !ip)
@@ -158,22 +154,18 @@ static __noinline bool is_connected(struct hook_ctx *ctx, const struct flow *f, 
 	return connected;
 }
 
-__noinline int udp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
+static __always_inline int udp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	void *data = frame_start(ctx), *end = frame_end(ctx);
 	struct flow f = { .kind = FLOW_UDP };
+	__u32 *ports, ipv6 = packet_ipv6(p);
 	enum flow_state state;
 	struct flow_set *set;
 	__u64 hash;
-	__u32 *ports;
 	int reason;
-	__u32 ipv6;
 	bool ours;
 	void *ip;
 
-	if (!cpu || !p)
-		return WEIR_REASON_NONE;
-	ipv6 = packet_ipv6(p);
 	reason = charge_inline(cpu, WEIR_CLASS_UDP, p->key, ipv6);
 	ip = packet_ip(data, end, p, ipv6);
 	ports = packet_at(data, end, p->l4, 8);
@@ -232,7 +224,25 @@ __noinline int judge_odd_ack(struct hook_ctx *ctx, const struct weir_cpu *cpu, c
 	return !tcp_tuple(ctx, cpu, p, ipv6, &t) || has_connection(ctx, &t, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;
 }
 
-__noinline int tcp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p, __u32 class)
+/* Tells whether a RST belongs to nothing here, as far as that is known without asking the kernel. Not so for other segments: there the
+ * kernel's word counts, lest an open connection be cut.
+ */
+static __always_inline bool is_stray(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p)
+{
+	void *data = frame_start(ctx), *end = frame_end(ctx);
+	__u32 ipv6 = packet_ipv6(p);
+	void *ip;
+
+	if (may_be_peer(cpu, p->key) || is_tracking() || !for_us(data, end, cpu->mac))
+		return false;
+	ip = packet_ip(data, end, p, ipv6);
+	return ip && is_known_local(cpu, ip, ipv6);
+}
+
+/* Tells whether a TCP packet is charged to no budget: it isn't for this host, or belongs to a connection. A global function, as its
+ * caller's charge.
+ */
+__noinline int is_spared(struct hook_ctx *ctx, const struct weir_cpu *cpu, const struct packet *p, __u32 class)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct bpf_sock_tuple t = {};
@@ -240,19 +250,18 @@ __noinline int tcp_budget(struct hook_ctx *ctx, const struct weir_cpu *cpu, cons
 	void *ip;
 
 	if (!cpu || !p)
-		return WEIR_REASON_NONE;
+		return true;
 	ipv6 = packet_ipv6(p);
 	if (!tcp_tuple(ctx, cpu, p, ipv6, &t))
-		return WEIR_REASON_NONE;
-	/* Not so for other segments: there the kernel's word counts, lest an open connection be cut. */
+		return true;
 	if (class == WEIR_CLASS_RST && !may_be_peer(cpu, p->key) && !is_tracking())
-		return charge_inline(cpu, class, p->key, ipv6);
+		return false;
 	if (!has_connection(ctx, &t, ipv6))
-		return charge_budget(cpu, class, p->key, ipv6);
+		return false;
 	ip = packet_ip(data, end, p, ipv6);
 	if (ip)
 		spare_rest(cpu, ip, end, p, ipv6);
-	return WEIR_REASON_NONE;
+	return true;
 }
 
 #endif

@@ -113,9 +113,13 @@ static __always_inline struct outcome judge_class(struct hook_ctx *ctx, struct w
 	switch (o.class) {
 	case WEIR_CLASS_SYN_ACK:
 	case WEIR_CLASS_TCP:
-		return spare_management(by_budget(cpu, o.class, tcp_budget(ctx, cpu, p, WEIR_CLASS_TCP)), p->port);
+		if (is_spared(ctx, cpu, p, WEIR_CLASS_TCP))
+			return o;
+		return spare_management(by_budget(cpu, o.class, charge_budget(cpu, WEIR_CLASS_TCP, p->key, p->ipv6)), p->port);
 	case WEIR_CLASS_RST:
-		return spare_management(by_budget(cpu, o.class, tcp_budget(ctx, cpu, p, WEIR_CLASS_RST)), p->port);
+		if (!is_stray(ctx, cpu, p) && is_spared(ctx, cpu, p, WEIR_CLASS_RST))
+			return o;
+		return spare_management(by_budget(cpu, o.class, charge_inline(cpu, WEIR_CLASS_RST, p->key, p->ipv6)), p->port);
 	case WEIR_CLASS_UDP:
 		return by_budget(cpu, o.class, udp_budget(ctx, cpu, p));
 	case WEIR_CLASS_ICMP:
