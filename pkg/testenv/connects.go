@@ -23,6 +23,7 @@ type ConnectOptions struct {
 	N           int
 	Concurrency int           // clients at a time; 0: 1
 	Pause       time.Duration // of each client between two connections
+	Every       time.Duration // a client comes each so often, whether or not those before have ended; Concurrency and Pause don't count then
 	For         time.Duration // after so long no further connection begins, though N haven't; 0: all do
 	Path        string        // ask for this page by HTTP, and want 200; "": close at once
 }
@@ -47,7 +48,7 @@ func (r Result) String() string {
 		r.OK, r.OK+r.Failed, r.Quantile(0.5).Round(time.Microsecond), r.Quantile(1).Round(time.Microsecond), r.Errors)
 }
 
-// Connects opens TCP connections from the host, by its own address, one after the other per client.
+// Connects opens TCP connections from the host, by its own address: one after the other per client, or one each so often.
 func Connects(t testing.TB, h *Host, o ConnectOptions) Result {
 	t.Helper()
 	var (
@@ -61,16 +62,29 @@ func Connects(t testing.TB, h *Host, o ConnectOptions) Result {
 	}
 	close(turns)
 	start := time.Now()
+	visit := func() {
+		latency, err := h.visit(o)
+		mu.Lock()
+		result.add(latency, err)
+		mu.Unlock()
+	}
+	isOver := func() bool { return o.For > 0 && time.Since(start) > o.For }
+	if o.Every > 0 {
+		for i := 0; i < o.N && !isOver(); i++ {
+			time.Sleep(time.Until(start.Add(time.Duration(i) * o.Every)))
+			wg.Go(visit)
+		}
+		wg.Wait()
+		slices.Sort(result.Latencies)
+		return result
+	}
 	for range max(1, o.Concurrency) {
 		wg.Go(func() {
 			for range turns {
-				if o.For > 0 && time.Since(start) > o.For {
+				if isOver() {
 					return
 				}
-				latency, err := h.visit(o)
-				mu.Lock()
-				result.add(latency, err)
-				mu.Unlock()
+				visit()
 				time.Sleep(o.Pause)
 			}
 		})
@@ -78,6 +92,19 @@ func Connects(t testing.TB, h *Host, o ConnectOptions) Result {
 	wg.Wait()
 	slices.Sort(result.Latencies)
 	return result
+}
+
+// Add adds others' fates.
+func (r *Result) Add(o Result) {
+	r.OK += o.OK
+	r.Failed += o.Failed
+	r.Latencies = append(r.Latencies, o.Latencies...)
+	slices.Sort(r.Latencies)
+	for _, e := range o.Errors {
+		if !slices.Contains(r.Errors, e) {
+			r.Errors = append(r.Errors, e)
+		}
+	}
 }
 
 func (r *Result) add(latency time.Duration, err error) {
