@@ -227,7 +227,11 @@ struct weir_cpu {
 
 	/* Of the packet at hand: a TCP header and an MSS option, which the stack has no room for. */
 	__u32 kernel_segment[6];
-	__u64 reserved[6];
+
+	/* As of the last jiffy. */
+	__u64 noting_ns; /* CLOCK_MONOTONIC, since when this interface's SYNs are noted that pass; 0: not yet */
+	__u64 noted;	 /* bool: whoever may be in the middle of a handshake with the kernel is */
+	__u64 reserved[4];
 
 	struct weir_count counts[WEIR_CLASS_LEN][WEIR_VERDICT_LEN][WEIR_REASON_LEN];
 };

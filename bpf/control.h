@@ -98,6 +98,9 @@ static __always_inline void refresh_challenge(struct weir_cpu *cpu, const struct
 		cpu->challenged_ns = now_ns;
 	cpu->peers_known = state->peers == WEIR_PEERS_KNOWN;
 	cpu->settled = cpu->challenging && cpu->peers_known && now_ns - cpu->challenged_ns > HALF_OPEN_NS;
+	if (!cpu->noting_ns)
+		cpu->noting_ns = now_ns;
+	cpu->noted = now_ns - cpu->noting_ns > HALF_OPEN_NS;
 	/* Connections aren't to pay in tc for a challenge that hasn't been. */
 	cpu->accepting = now_ns < ctl->accept_until_ns && (!automatic || now_ns < state->until_ns + COOKIE_LIFE_NS);
 }

@@ -222,7 +222,13 @@ static __always_inline struct outcome judge(struct hook_ctx *ctx, struct weir_cp
 	o.class = hide(o.class, cpu->now);
 	o.reason = hide(o.reason, cpu->now);
 	found = near_listed(&cpu->lists, p.key, p.ipv6) ? look_up_source(ctx, cpu, p.ip, p.ipv6) : LISTED_NOT;
-	return judge_source(ctx, cpu, found, o, &p);
+	o = judge_source(ctx, cpu, found, o, &p);
+	o.class = hide(o.class, cpu->now);
+	o.verdict = hide(o.verdict, cpu->now);
+	o.reason = hide(o.reason, cpu->now);
+	if (can_challenge && (o.class == WEIR_CLASS_SYN || p.flagless) && o.verdict != WEIR_VERDICT_DROP && o.verdict != WEIR_VERDICT_TX)
+		note_syn(cpu, p.key);
+	return o;
 }
 
 /* The MTU bounds the MSS. A VLAN's or a route's may be smaller: then path MTU discovery has to find out. */

@@ -145,7 +145,9 @@ type bpfWeirCpu struct {
 	_             [4]byte
 	ChallengedNs  uint64
 	KernelSegment [6]uint32
-	Reserved      [6]uint64
+	NotingNs      uint64
+	Noted         uint64
+	Reserved      [4]uint64
 	Counts        [8][4][14]struct {
 		_       structs.HostLayout
 		Packets uint64
@@ -250,6 +252,7 @@ const (
 	bpfMapCpus             = "cpus"
 	bpfMapFallback         = "fallback"
 	bpfMapFlows            = "flows"
+	bpfMapHalfOpen         = "half_open"
 	bpfMapHandshakes       = "handshakes"
 	bpfMapInfo             = "info"
 	bpfMapListControl      = "list_control"
@@ -345,6 +348,7 @@ type bpfMapSpecs struct {
 	Cpus        *ebpf.MapSpec `ebpf:"cpus"`
 	Fallback    *ebpf.MapSpec `ebpf:"fallback"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
+	HalfOpen    *ebpf.MapSpec `ebpf:"half_open"`
 	Handshakes  *ebpf.MapSpec `ebpf:"handshakes"`
 	Info        *ebpf.MapSpec `ebpf:"info"`
 	ListControl *ebpf.MapSpec `ebpf:"list_control"`
@@ -406,6 +410,7 @@ type bpfMaps struct {
 	Cpus        *ebpf.Map `ebpf:"cpus"`
 	Fallback    *ebpf.Map `ebpf:"fallback"`
 	Flows       *ebpf.Map `ebpf:"flows"`
+	HalfOpen    *ebpf.Map `ebpf:"half_open"`
 	Handshakes  *ebpf.Map `ebpf:"handshakes"`
 	Info        *ebpf.Map `ebpf:"info"`
 	ListControl *ebpf.Map `ebpf:"list_control"`
@@ -433,6 +438,7 @@ func (m *bpfMaps) Close() error {
 		m.Cpus,
 		m.Fallback,
 		m.Flows,
+		m.HalfOpen,
 		m.Handshakes,
 		m.Info,
 		m.ListControl,

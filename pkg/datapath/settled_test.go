@@ -18,18 +18,31 @@ import (
 
 // ageChallenge makes the challenge that goes on an old one, on every CPU.
 func ageChallenge(t testing.TB, cpus *ebpf.Map) {
+	age(t, cpus, unsafe.Offsetof(bpfWeirCpu{}.ChallengedNs))
+}
+
+// ageNotes has every CPU note whose SYNs pass since long ago.
+func ageNotes(t testing.TB, cpus *ebpf.Map) { age(t, cpus, unsafe.Offsetof(bpfWeirCpu{}.NotingNs)) }
+
+func age(t testing.TB, cpus *ebpf.Map, offset uintptr) {
 	t.Helper()
 	memory, err := cpus.Memory()
 	must(t, err)
 	long := binary.NativeEndian.AppendUint64(nil, 1)
 	for cpu := range int64(cpus.MaxEntries()) {
-		_, err := memory.WriteAt(long, cpu*int64(cpuBytes)+int64(unsafe.Offsetof(bpfWeirCpu{}.ChallengedNs)))
+		_, err := memory.WriteAt(long, cpu*int64(cpuBytes)+int64(offset))
 		must(t, err)
 	}
 }
 
 // settleChallenge shows every CPU the challenge, and then that it is old.
 func (b *challenged) settleChallenge() {
+	b.t.Helper()
+	b.showAged(ageChallenge, unsafe.Offsetof(bpfWeirCpu{}.Settled))
+}
+
+// showAged shows every CPU what has aged, until it says so.
+func (b *challenged) showAged(age func(testing.TB, *ebpf.Map), says uintptr) {
 	b.t.Helper()
 	syn := te.NewSYN(netip.MustParseAddrPort("198.18.0.1:1"), b.Bank.Addr(bankPort))
 	syn.SrcMAC, syn.DstMAC = b.Attacker.MAC, b.Bank.MAC
@@ -40,16 +53,16 @@ func (b *challenged) settleChallenge() {
 	}
 	memory, err := b.a.cpus.Memory()
 	must(b.t, err)
-	te.Eventually(b.t, te.ConnectTimeout, "every CPU taking the challenge for an old one", func() bool {
+	te.Eventually(b.t, te.ConnectTimeout, "every CPU taking it for old", func() bool {
 		show()
-		ageChallenge(b.t, b.a.cpus)
+		age(b.t, b.a.cpus)
 		settle()
 		show()
 		for cpu := range int64(runtime.NumCPU()) {
-			var settled [4]byte
-			_, err := memory.ReadAt(settled[:], cpu*int64(cpuBytes)+int64(unsafe.Offsetof(bpfWeirCpu{}.Settled)))
+			var flag [4]byte
+			_, err := memory.ReadAt(flag[:], cpu*int64(cpuBytes)+int64(says))
 			must(b.t, err)
-			if settled[0] == 0 {
+			if flag[0] == 0 {
 				return false
 			}
 		}
@@ -124,6 +137,43 @@ func TestConnectionsLiveInALongChallenge(t *testing.T) {
 	}
 	if f.Stop() == 0 {
 		t.Error("no flood")
+	}
+}
+
+// Handshakes that the kernel has begun end in a challenge that begins meanwhile: whose SYNs have passed is noted, and only theirs are
+// looked up.
+func TestHandshakesIntoAChallenge(t *testing.T) {
+	te.Tool(t, "nft")
+	for name, noted := range map[string]bool{"noted": true, "forgotten": false} {
+		t.Run(name, func(t *testing.T) {
+			b := newChallenged(t)
+			b.echo()
+			b.showAged(ageNotes, unsafe.Offsetof(bpfWeirCpu{}.Noted))
+			b.Customer.Run(t, "nft", "add table inet late; add chain inet late out { type filter hook output priority 0; }; "+
+				"add rule inet late out tcp flags & (syn | ack) == ack drop")
+			conns := []net.Conn{b.dial(b.Bank.Addr(bankPort)), b.dial(b.Bank.Addr6(bankPort))}
+			if !noted {
+				m := b.openMap(bpfMapHalfOpen)
+				for i := range m.MaxEntries() {
+					must(t, m.Put(i, uint32(0)))
+				}
+			}
+			b.set(ChallengeAlways)
+			b.Customer.Run(t, "nft", "delete table inet late")
+			for _, c := range conns {
+				if noted {
+					roundTrip(t, c)
+				}
+			}
+			if !noted {
+				te.Eventually(t, te.ConnectTimeout, "their ACKs taken for forged ones", func() bool { return b.forged() >= 2 })
+			} else if n := b.forged(); n != 0 {
+				t.Errorf("%d ACKs were taken for forged", n)
+			}
+			if c := b.cookies(); c.Accepted != 0 {
+				t.Errorf("cookies %+v: the kernel was to answer the SYNs", c)
+			}
+		})
 	}
 }
 

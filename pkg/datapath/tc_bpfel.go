@@ -25,6 +25,7 @@ const (
 	tcMapCpus             = "cpus"
 	tcMapFallback         = "fallback"
 	tcMapFlows            = "flows"
+	tcMapHalfOpen         = "half_open"
 	tcMapHandshakes       = "handshakes"
 	tcMapInfo             = "info"
 	tcMapListControl      = "list_control"
@@ -118,6 +119,7 @@ type tcMapSpecs struct {
 	Cpus        *ebpf.MapSpec `ebpf:"cpus"`
 	Fallback    *ebpf.MapSpec `ebpf:"fallback"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
+	HalfOpen    *ebpf.MapSpec `ebpf:"half_open"`
 	Handshakes  *ebpf.MapSpec `ebpf:"handshakes"`
 	Info        *ebpf.MapSpec `ebpf:"info"`
 	ListControl *ebpf.MapSpec `ebpf:"list_control"`
@@ -179,6 +181,7 @@ type tcMaps struct {
 	Cpus        *ebpf.Map `ebpf:"cpus"`
 	Fallback    *ebpf.Map `ebpf:"fallback"`
 	Flows       *ebpf.Map `ebpf:"flows"`
+	HalfOpen    *ebpf.Map `ebpf:"half_open"`
 	Handshakes  *ebpf.Map `ebpf:"handshakes"`
 	Info        *ebpf.Map `ebpf:"info"`
 	ListControl *ebpf.Map `ebpf:"list_control"`
@@ -206,6 +209,7 @@ func (m *tcMaps) Close() error {
 		m.Cpus,
 		m.Fallback,
 		m.Flows,
+		m.HalfOpen,
 		m.Handshakes,
 		m.Info,
 		m.ListControl,
