@@ -221,17 +221,13 @@ struct weir_cpu {
 	__u32 reason; /* enum weir_reason */
 
 	/* As of the last jiffy, again. */
-	__u32 peers_known;   /* bool */
-	__u32 settled;	     /* bool: who has a socket or half of one here is known, and has been since this challenge began */
-	__u64 challenged_ns; /* CLOCK_MONOTONIC, when this CPU began to challenge */
+	__u32 peers_known; /* bool */
+	__u32 noted;	   /* bool: who may have a socket that isn't counted is noted (bpf/uncounted.h) */
+	__u64 noting_ns;   /* CLOCK_MONOTONIC, since when this interface's SYNs are noted that pass; 0: not yet */
 
 	/* Of the packet at hand: a TCP header and an MSS option, which the stack has no room for. */
 	__u32 kernel_segment[6];
-
-	/* As of the last jiffy. */
-	__u64 noting_ns; /* CLOCK_MONOTONIC, since when this interface's SYNs are noted that pass; 0: not yet */
-	__u64 noted;	 /* bool: whoever may be in the middle of a handshake with the kernel is */
-	__u64 reserved[4];
+	__u64 reserved[6];
 
 	struct weir_count counts[WEIR_CLASS_LEN][WEIR_VERDICT_LEN][WEIR_REASON_LEN];
 };

@@ -7,13 +7,13 @@
 
 #include "connections.h"
 #include "counters.h"
-#include "halfopen.h"
 #include "handshakes.h"
 #include "local.h"
 #include "segment.h"
 #include "spoofing.h"
 #include "synack.h"
 #include "tracked.h"
+#include "uncounted.h"
 
 /* Set by the loader; false where the kernel lacks a helper. */
 const volatile bool can_challenge;
@@ -254,11 +254,9 @@ __noinline int judge_ack(struct hook_ctx *ctx, struct weir_cpu *cpu, __u32 offse
 	if (l->taker == TAKER_OTHER)
 		return WEIR_REASON_NONE;
 	taker = l->taker;
-	/* A flood is spared the look-up where there surely is no socket: who has one is counted, whoever else may have half of one is
-	 * noted, and while SYNs are challenged the kernel begins handshakes with known sources alone, unless the listener's are left to it.
-	 */
+	/* A flood is spared the look-up where there surely is no socket: who has one is counted, or noted. */
 	state = taker == TAKER_NOBODY ? 0 : STATE_LISTEN;
-	if (taker == TAKER_KERNEL || may_be_peer(cpu, key) || may_have_sockets(key) || (!cpu->settled && may_be_half_open(cpu, key)))
+	if (taker == TAKER_KERNEL || may_be_peer(cpu, key) || may_have_sockets(key) || may_be_uncounted(cpu, key))
 		state = socket_state(ctx, ip, tcp, ipv6);
 	if (taker == TAKER_NOBODY && !state)
 		return is_tracking() && xdp_redirected(ctx, ip, end, ipv6) ? WEIR_REASON_NONE : WEIR_REASON_COOKIE;

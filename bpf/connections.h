@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "peers.h"
+#include "uncounted.h"
 
 /* As many sources as a host has connections, rarely; those beyond aren't held to the cap. */
 #define CONNECTION_SOURCES 65536
@@ -49,12 +50,15 @@ static __always_inline void count_peer(void *sk, __u64 key)
 static __always_inline void uncount_peer(void *sk)
 {
 	struct counted *mark = bpf_sk_storage_get(&counted, sk, 0, 0);
+	__u64 key;
 	__u32 *n;
 
 	if (!mark || !mark->peer)
 		return;
-	n = peer_counter(mark->peer);
+	key = mark->peer;
+	n = peer_counter(key);
 	mark->peer = 0;
+	note_uncounted(key, bpf_ktime_get_ns() >> WEIR_TICK_SHIFT & WEIR_TICK_MASK); /* it may wait in TIME_WAIT */
 	if (n)
 		__sync_fetch_and_add(n, -1);
 }

@@ -79,28 +79,23 @@ static __always_inline void refresh_lists(struct weir_list_clock *l, __u64 now_n
 /* A cookie lives for two epochs at most. */
 #define COOKIE_LIFE_NS (2 * EPOCH_NS)
 
-/* How long the kernel's handshakes that were under way when a challenge began may still end: it repeats their SYN-ACKs after 1, 3, 7
- * and 15 seconds.
+/* How long the kernel may be in the middle of a handshake: it repeats its SYN-ACK five times (net.ipv4.tcp_synack_retries) within 31 seconds,
+ * waits for as long again, and with TCP_DEFER_ACCEPT keeps who has answered, but sent nothing, until then. TIME_WAIT takes 60 seconds.
  */
-#define HALF_OPEN_NS 16000000000ULL
+#define UNCOUNTED_NS 64000000000ULL
 
 static __always_inline void refresh_challenge(struct weir_cpu *cpu, const struct weir_control *ctl,
 					      const struct weir_spoofing *state, __u64 now_ns)
 {
-	bool automatic = ctl->challenge == WEIR_CHALLENGE_AUTO, was = cpu->challenging;
+	bool automatic = ctl->challenge == WEIR_CHALLENGE_AUTO;
 
 	cpu->wary = automatic && (cpu->enforcing || now_ns < ctl->armed_until_ns);
 	if (automatic)
 		cpu->challenging = cpu->wary && now_ns < state->until_ns;
 	else
 		cpu->challenging = cpu->enforcing && ctl->challenge == WEIR_CHALLENGE_ALWAYS;
-	if (cpu->challenging && !was)
-		cpu->challenged_ns = now_ns;
 	cpu->peers_known = state->peers == WEIR_PEERS_KNOWN;
-	cpu->settled = cpu->challenging && cpu->peers_known && now_ns - cpu->challenged_ns > HALF_OPEN_NS;
-	if (!cpu->noting_ns)
-		cpu->noting_ns = now_ns;
-	cpu->noted = now_ns - cpu->noting_ns > HALF_OPEN_NS;
+	cpu->noted = cpu->noting_ns && now_ns - cpu->noting_ns > UNCOUNTED_NS;
 	/* Connections aren't to pay in tc for a challenge that hasn't been. */
 	cpu->accepting = now_ns < ctl->accept_until_ns && (!automatic || now_ns < state->until_ns + COOKIE_LIFE_NS);
 }

@@ -9,12 +9,16 @@
 #include "challenge.h"
 #include "lists.h"
 
-/* Tells whether a TCP segment is a SYN and nothing else that matters, behind an IP header of the right version. */
+/* Tells whether a TCP segment is a SYN and nothing else that matters, behind an IP header of the right version, and not from a multicast
+ * address.
+ */
 static __always_inline bool is_plain_syn(const void *ip, const void *end, bool ipv6)
 {
 	const __u8 *b = ip, *flags = b + (ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + 13;
 
-	if ((const void *)(flags + 1) > end || (ipv6 ? b[0] >> 4 != 6 : b[0] != 0x45 || b[9] != IPPROTO_TCP))
+	if ((const void *)(flags + 1) > end)
+		return false;
+	if (ipv6 ? b[0] >> 4 != 6 || b[8] == 0xff : b[0] != 0x45 || b[9] != IPPROTO_TCP)
 		return false;
 	return (*flags & 0x17) == 0x02; /* of SYN, ACK, RST and FIN */
 }
@@ -43,8 +47,10 @@ static __always_inline bool challenge_plain(struct hook_ctx *ctx, struct weir_cp
 	o->class = WEIR_CLASS_SYN;
 	o->verdict = WEIR_VERDICT_PASS;
 	o->reason = cpu->reason;
-	if (o->reason == WEIR_REASON_NONE && cpu->wary)
+	if (o->reason == WEIR_REASON_NONE && cpu->wary) {
+		note_uncounted(key, cpu->now);
 		return true;
+	}
 	if (!common_options((const __u32 *)(s.tcp + 1), end, s.words, &cpu->options))
 		odd_options(cpu, frame_start(ctx), frame_end(ctx), sizeof(struct ethhdr), ipv6);
 	forget_options(cpu);

@@ -208,8 +208,8 @@ static __always_inline void forget_options(const struct weir_cpu *cpu)
 	asm volatile("" : : "r"(o) : "memory");
 }
 
-/* Reads the options of a plain segment whose IP header is at an offset, which it has checked. An attacker who chooses a row that nobody sends
- * pays for nothing but our time.
+/* Reads the options of a plain segment whose IP header is at an offset, which the caller has checked. An attacker who chooses a row that
+ * nobody sends pays for nothing but our time.
  */
 static __always_inline void odd_options(struct weir_cpu *cpu, const void *data, const void *end, __u32 offset, bool ipv6)
 {

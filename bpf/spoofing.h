@@ -96,8 +96,6 @@ static __always_inline void challenge_on(struct weir_cpu *cpu, struct weir_spoof
 	if (cpu->challenging && cpu->prolonged == (__u16)cpu->jiffy)
 		return;
 	now_ns = bpf_ktime_get_ns();
-	if (!cpu->challenging)
-		cpu->challenged_ns = now_ns;
 	cpu->challenging = true;
 	cpu->accepting = true;
 	cpu->prolonged = cpu->jiffy;
@@ -148,6 +146,14 @@ static __always_inline int suspect(struct weir_cpu *cpu, __u64 key)
 		return cpu->challenging ? WEIR_REASON_UNVERIFIED : WEIR_REASON_NONE;
 	challenge_on(cpu, state);
 	return WEIR_REASON_UNVERIFIED;
+}
+
+/* Tells whether a SYN begins the challenge. Before that no listener is asked for: to ask is to want the kernel's cookies. A global
+ * function: the verifier looks at it once.
+ */
+__noinline int begins_challenge(struct weir_cpu *cpu, __u64 key)
+{
+	return cpu && suspect(cpu, key) != WEIR_REASON_NONE;
 }
 
 /* SYN-ACKs have no total of their own. */

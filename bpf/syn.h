@@ -75,7 +75,7 @@ static __always_inline struct outcome judge_syn(struct hook_ctx *ctx, struct wei
 		return limit_syn(cpu, p->key, p->ipv6);
 	if (!cpu->challenging) {
 		o = limit_syn(cpu, p->key, p->ipv6);
-		if (o.verdict != WEIR_VERDICT_PASS)
+		if (o.verdict != WEIR_VERDICT_PASS || !begins_challenge(cpu, p->key))
 			return o;
 	}
 	code = challenge_syn(ctx, cpu, p->ip, p->ipv6, p->key);

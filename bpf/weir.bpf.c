@@ -148,8 +148,6 @@ static __always_inline struct outcome judge_source(struct hook_ctx *ctx, struct 
 						   const struct packet *p)
 {
 	enum listed listed = found & ((1 << LISTED_BITS) - 1);
-	__u32 settled = cpu->settled;
-
 	if (listed != LISTED_NOT) {
 		if (o.reason == WEIR_REASON_MALFORMED)
 			return o;
@@ -157,15 +155,12 @@ static __always_inline struct outcome judge_source(struct hook_ctx *ctx, struct 
 			return block(ctx, o, p);
 		if (listed == LISTED_ALLOWED)
 			return pass(o.class, WEIR_REASON_ALLOWED);
-		/* The kernel may have begun a handshake with it while it was within its ceiling. */
-		cpu->settled = false;
 	}
 	found = hide(found, cpu->now); /* the verifier needn't go through the rest for each answer */
 	o = judge_class(ctx, cpu, o, p);
 	listed = found & ((1 << LISTED_BITS) - 1);
 	if (listed == LISTED_NOT)
 		return o;
-	cpu->settled = settled;
 	if (o.verdict != WEIR_VERDICT_DROP && o.verdict != WEIR_VERDICT_WOULD_DROP)
 		return o;
 	if (listed == LISTED_EXEMPT && !over_ceiling(cpu, found >> LISTED_BITS))
@@ -227,17 +222,21 @@ static __always_inline struct outcome judge(struct hook_ctx *ctx, struct weir_cp
 	o.verdict = hide(o.verdict, cpu->now);
 	o.reason = hide(o.reason, cpu->now);
 	if (can_challenge && (o.class == WEIR_CLASS_SYN || p.flagless) && o.verdict != WEIR_VERDICT_DROP && o.verdict != WEIR_VERDICT_TX)
-		note_syn(cpu, p.key);
+		note_uncounted(p.key, cpu->now);
 	return o;
 }
 
-/* The MTU bounds the MSS. A VLAN's or a route's may be smaller: then path MTU discovery has to find out. */
-static __always_inline void refresh_mtu(struct hook_ctx *ctx, struct weir_cpu *cpu)
+/* What only packets that come in tell. The MTU bounds the MSS. A VLAN's or a route's may be smaller: then path MTU discovery has to find
+ * out.
+ */
+static __always_inline void refresh_arrival(struct hook_ctx *ctx, struct weir_cpu *cpu)
 {
 	__u32 mtu = 0;
 
 	if (bpf_check_mtu(ctx, 0, &mtu, 0, 0) >= 0)
 		cpu->mtu = mtu;
+	if (!cpu->noting_ns)
+		cpu->noting_ns = bpf_ktime_get_ns();
 }
 
 static __always_inline int filter(struct hook_ctx *ctx, __u32 packets, __u32 bytes)
@@ -249,7 +248,7 @@ static __always_inline int filter(struct hook_ctx *ctx, __u32 packets, __u32 byt
 	if (!cpu)
 		return HOOK_PASS;
 	if ((refresh(cpu) || !cpu->mtu) && can_challenge)
-		refresh_mtu(ctx, cpu);
+		refresh_arrival(ctx, cpu);
 	if (!challenge_fast(ctx, cpu, &o)) {
 		c.pos = frame_start(ctx);
 		c.end = frame_end(ctx);

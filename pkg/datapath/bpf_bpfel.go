@@ -57,6 +57,11 @@ type bpfLocal struct {
 	Local   uint32
 }
 
+type bpfUncountedLine struct {
+	_     structs.HostLayout
+	Noted [64]uint8
+}
+
 type bpfWeirBudget struct {
 	_      structs.HostLayout
 	Source bpfWeirRate
@@ -141,13 +146,11 @@ type bpfWeirCpu struct {
 	Next          uint32
 	Reason        uint32
 	PeersKnown    uint32
-	Settled       uint32
+	Noted         uint32
 	_             [4]byte
-	ChallengedNs  uint64
-	KernelSegment [6]uint32
 	NotingNs      uint64
-	Noted         uint64
-	Reserved      [4]uint64
+	KernelSegment [6]uint32
+	Reserved      [6]uint64
 	Counts        [8][4][14]struct {
 		_       structs.HostLayout
 		Packets uint64
@@ -252,7 +255,6 @@ const (
 	bpfMapCpus             = "cpus"
 	bpfMapFallback         = "fallback"
 	bpfMapFlows            = "flows"
-	bpfMapHalfOpen         = "half_open"
 	bpfMapHandshakes       = "handshakes"
 	bpfMapInfo             = "info"
 	bpfMapListControl      = "list_control"
@@ -266,6 +268,7 @@ const (
 	bpfMapSources          = "sources"
 	bpfMapSpoofing         = "spoofing"
 	bpfMapTotals           = "totals"
+	bpfMapUncounted        = "uncounted"
 	bpfMapVerified         = "verified"
 	bpfProgWeir            = "weir"
 	bpfProgWeirAccept      = "weir_accept"
@@ -348,7 +351,6 @@ type bpfMapSpecs struct {
 	Cpus        *ebpf.MapSpec `ebpf:"cpus"`
 	Fallback    *ebpf.MapSpec `ebpf:"fallback"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
-	HalfOpen    *ebpf.MapSpec `ebpf:"half_open"`
 	Handshakes  *ebpf.MapSpec `ebpf:"handshakes"`
 	Info        *ebpf.MapSpec `ebpf:"info"`
 	ListControl *ebpf.MapSpec `ebpf:"list_control"`
@@ -362,6 +364,7 @@ type bpfMapSpecs struct {
 	Sources     *ebpf.MapSpec `ebpf:"sources"`
 	Spoofing    *ebpf.MapSpec `ebpf:"spoofing"`
 	Totals      *ebpf.MapSpec `ebpf:"totals"`
+	Uncounted   *ebpf.MapSpec `ebpf:"uncounted"`
 	Verified    *ebpf.MapSpec `ebpf:"verified"`
 }
 
@@ -410,7 +413,6 @@ type bpfMaps struct {
 	Cpus        *ebpf.Map `ebpf:"cpus"`
 	Fallback    *ebpf.Map `ebpf:"fallback"`
 	Flows       *ebpf.Map `ebpf:"flows"`
-	HalfOpen    *ebpf.Map `ebpf:"half_open"`
 	Handshakes  *ebpf.Map `ebpf:"handshakes"`
 	Info        *ebpf.Map `ebpf:"info"`
 	ListControl *ebpf.Map `ebpf:"list_control"`
@@ -424,6 +426,7 @@ type bpfMaps struct {
 	Sources     *ebpf.Map `ebpf:"sources"`
 	Spoofing    *ebpf.Map `ebpf:"spoofing"`
 	Totals      *ebpf.Map `ebpf:"totals"`
+	Uncounted   *ebpf.Map `ebpf:"uncounted"`
 	Verified    *ebpf.Map `ebpf:"verified"`
 }
 
@@ -438,7 +441,6 @@ func (m *bpfMaps) Close() error {
 		m.Cpus,
 		m.Fallback,
 		m.Flows,
-		m.HalfOpen,
 		m.Handshakes,
 		m.Info,
 		m.ListControl,
@@ -452,6 +454,7 @@ func (m *bpfMaps) Close() error {
 		m.Sources,
 		m.Spoofing,
 		m.Totals,
+		m.Uncounted,
 		m.Verified,
 	)
 }

@@ -259,6 +259,18 @@ func TestListenersWithASmallBufferAreLeftToTheKernel(t *testing.T) {
 }
 
 // The settings are made once the challenge has begun; from then on a spoofed SYN leaves no trace.
+func TestAutoInPeaceWantsNoFallback(t *testing.T) {
+	eachFallback(t, func(t *testing.T, b *challenged) {
+		b.serve(b.listenFallback())
+		b.policy(auto)
+		for _, to := range []netip.AddrPort{b.Bank.Addr(bankPort), b.Bank.Addr6(bankPort)} {
+			roundTrip(t, b.dial(to))
+		}
+		must(t, b.tend())
+		b.wantSettings(notTouched)
+	})
+}
+
 func TestAutoUnderTheKernelsCookies(t *testing.T) {
 	eachFallback(t, func(t *testing.T, b *challenged) {
 		b.serve(b.listenFallback())

@@ -62,13 +62,13 @@ func (m *bpfMaps) pinned() map[string]*ebpf.Map {
 		bpfMapConnections: m.Connections,
 		bpfMapCounted:     m.Counted,
 		bpfMapPeers:       m.Peers,
-		bpfMapHalfOpen:    m.HalfOpen,
+		bpfMapUncounted:   m.Uncounted,
 	}
 }
 
 // shared are those that all interfaces of a network namespace have in common: who is known, and who has how many connections,
 // doesn't depend on the way that a packet takes.
-var shared = []string{bpfMapSources, bpfMapVerified, bpfMapSpoofing, bpfMapConnections, bpfMapCounted, bpfMapPeers, bpfMapHalfOpen,
+var shared = []string{bpfMapSources, bpfMapVerified, bpfMapSpoofing, bpfMapConnections, bpfMapCounted, bpfMapPeers, bpfMapUncounted,
 	bpfMapFlows, bpfMapFallback}
 
 // place is where the pins of one interface are.

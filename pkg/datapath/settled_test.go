@@ -1,11 +1,15 @@
 package datapath
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,33 +20,20 @@ import (
 	te "github.com/weir-sensor/weir/pkg/testenv"
 )
 
-// ageChallenge makes the challenge that goes on an old one, on every CPU.
-func ageChallenge(t testing.TB, cpus *ebpf.Map) {
-	age(t, cpus, unsafe.Offsetof(bpfWeirCpu{}.ChallengedNs))
-}
-
-// ageNotes has every CPU note whose SYNs pass since long ago.
-func ageNotes(t testing.TB, cpus *ebpf.Map) { age(t, cpus, unsafe.Offsetof(bpfWeirCpu{}.NotingNs)) }
-
-func age(t testing.TB, cpus *ebpf.Map, offset uintptr) {
+// ageNotes has every CPU note since long ago who may have a socket that isn't counted.
+func ageNotes(t testing.TB, cpus *ebpf.Map) {
 	t.Helper()
 	memory, err := cpus.Memory()
 	must(t, err)
 	long := binary.NativeEndian.AppendUint64(nil, 1)
 	for cpu := range int64(cpus.MaxEntries()) {
-		_, err := memory.WriteAt(long, cpu*int64(cpuBytes)+int64(offset))
+		_, err := memory.WriteAt(long, cpu*int64(cpuBytes)+int64(unsafe.Offsetof(bpfWeirCpu{}.NotingNs)))
 		must(t, err)
 	}
 }
 
-// settleChallenge shows every CPU the challenge, and then that it is old.
-func (b *challenged) settleChallenge() {
-	b.t.Helper()
-	b.showAged(ageChallenge, unsafe.Offsetof(bpfWeirCpu{}.Settled))
-}
-
-// showAged shows every CPU what has aged, until it says so.
-func (b *challenged) showAged(age func(testing.TB, *ebpf.Map), says uintptr) {
+// settle has every CPU rely on its notes.
+func (b *challenged) settle() {
 	b.t.Helper()
 	syn := te.NewSYN(netip.MustParseAddrPort("198.18.0.1:1"), b.Bank.Addr(bankPort))
 	syn.SrcMAC, syn.DstMAC = b.Attacker.MAC, b.Bank.MAC
@@ -53,14 +44,14 @@ func (b *challenged) showAged(age func(testing.TB, *ebpf.Map), says uintptr) {
 	}
 	memory, err := b.a.cpus.Memory()
 	must(b.t, err)
-	te.Eventually(b.t, te.ConnectTimeout, "every CPU taking it for old", func() bool {
+	te.Eventually(b.t, te.ConnectTimeout, "every CPU relying on its notes", func() bool {
 		show()
-		age(b.t, b.a.cpus)
+		ageNotes(b.t, b.a.cpus)
 		settle()
 		show()
 		for cpu := range int64(runtime.NumCPU()) {
 			var flag [4]byte
-			_, err := memory.ReadAt(flag[:], cpu*int64(cpuBytes)+int64(says))
+			_, err := memory.ReadAt(flag[:], cpu*int64(cpuBytes)+int64(unsafe.Offsetof(bpfWeirCpu{}.Noted)))
 			must(b.t, err)
 			if flag[0] == 0 {
 				return false
@@ -113,7 +104,7 @@ func TestConnectionsLiveInALongChallenge(t *testing.T) {
 	b.policy(auto)
 	f := te.Flood(t, b.Attacker, b.Bank, te.FloodOptions{Target: b.Bank.Addr(bankPort), Sources: te.RandomSources, Rate: 20_000})
 	b.awaitChallenge(true, te.ConnectTimeout)
-	b.settleChallenge()
+	b.settle()
 	connect() // during it, from known sources and by cookies
 	b.forget()
 	connect()
@@ -148,14 +139,14 @@ func TestHandshakesIntoAChallenge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newChallenged(t)
 			b.echo()
-			b.showAged(ageNotes, unsafe.Offsetof(bpfWeirCpu{}.Noted))
+			b.settle()
 			b.Customer.Run(t, "nft", "add table inet late; add chain inet late out { type filter hook output priority 0; }; "+
 				"add rule inet late out tcp flags & (syn | ack) == ack drop")
 			conns := []net.Conn{b.dial(b.Bank.Addr(bankPort)), b.dial(b.Bank.Addr6(bankPort))}
 			if !noted {
-				m := b.openMap(bpfMapHalfOpen)
+				m, old := b.openMap(bpfMapUncounted), byte(monotonicNow()>>(tickShift+24))-100
 				for i := range m.MaxEntries() {
-					must(t, m.Put(i, uint32(0)))
+					must(t, m.Put(i, bytes.Repeat([]byte{old}, int(m.ValueSize()))))
 				}
 			}
 			b.set(ChallengeAlways)
@@ -177,13 +168,40 @@ func TestHandshakesIntoAChallenge(t *testing.T) {
 	}
 }
 
+// What a peer says last in a connection that the host has opened and ended is no forgery, though no socket is counted for it any more.
+func TestEndedConnectionsEndInAChallenge(t *testing.T) {
+	b := newChallenged(t)
+	b.set(ChallengeAlways)
+	b.settle()
+	l := b.Customer.Listen(t, netip.AddrPortFrom(netip.IPv6Unspecified(), 443))
+	for _, to := range []netip.AddrPort{b.Customer.Addr(443), b.Customer.Addr6(443)} {
+		ours, err := b.Bank.Dial(t.Context(), "tcp", to.String())
+		must(t, err)
+		theirs, err := l.Accept()
+		must(t, err)
+		must(t, ours.Close())
+		_, err = theirs.Read(make([]byte, 1)) // the end of it
+		if !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		settle()
+		must(t, theirs.Close())
+	}
+	te.Eventually(t, te.ConnectTimeout, "the peer's sockets closed", func() bool {
+		return strings.TrimSpace(b.Customer.Run(t, "ss", "-Htn", "state", "last-ack")) == ""
+	})
+	if n := b.forged(); n != 0 {
+		t.Errorf("%d segments were taken for forged", n)
+	}
+}
+
 // The kernel answers an allowed source's SYN; its ACK comes when the source, or who forges it, is over the ceiling.
 func TestHandshakesAcrossTheCeiling(t *testing.T) {
 	te.Tool(t, "nft")
 	b := newChallenged(t)
 	b.echo()
 	b.set(ChallengeAlways)
-	b.settleChallenge()
+	b.settle()
 	b.Bank.Do(t, func() {
 		k, err := NewListKeeper(b.opts.BPFFS, b.opts.Interface, ListSettings{Ceiling: 10})
 		must(t, err)

@@ -25,7 +25,6 @@ const (
 	tcMapCpus             = "cpus"
 	tcMapFallback         = "fallback"
 	tcMapFlows            = "flows"
-	tcMapHalfOpen         = "half_open"
 	tcMapHandshakes       = "handshakes"
 	tcMapInfo             = "info"
 	tcMapListControl      = "list_control"
@@ -39,6 +38,7 @@ const (
 	tcMapSources          = "sources"
 	tcMapSpoofing         = "spoofing"
 	tcMapTotals           = "totals"
+	tcMapUncounted        = "uncounted"
 	tcMapVerified         = "verified"
 	tcProgWeir            = "weir"
 	tcProgWeirAccept      = "weir_accept"
@@ -119,7 +119,6 @@ type tcMapSpecs struct {
 	Cpus        *ebpf.MapSpec `ebpf:"cpus"`
 	Fallback    *ebpf.MapSpec `ebpf:"fallback"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
-	HalfOpen    *ebpf.MapSpec `ebpf:"half_open"`
 	Handshakes  *ebpf.MapSpec `ebpf:"handshakes"`
 	Info        *ebpf.MapSpec `ebpf:"info"`
 	ListControl *ebpf.MapSpec `ebpf:"list_control"`
@@ -133,6 +132,7 @@ type tcMapSpecs struct {
 	Sources     *ebpf.MapSpec `ebpf:"sources"`
 	Spoofing    *ebpf.MapSpec `ebpf:"spoofing"`
 	Totals      *ebpf.MapSpec `ebpf:"totals"`
+	Uncounted   *ebpf.MapSpec `ebpf:"uncounted"`
 	Verified    *ebpf.MapSpec `ebpf:"verified"`
 }
 
@@ -181,7 +181,6 @@ type tcMaps struct {
 	Cpus        *ebpf.Map `ebpf:"cpus"`
 	Fallback    *ebpf.Map `ebpf:"fallback"`
 	Flows       *ebpf.Map `ebpf:"flows"`
-	HalfOpen    *ebpf.Map `ebpf:"half_open"`
 	Handshakes  *ebpf.Map `ebpf:"handshakes"`
 	Info        *ebpf.Map `ebpf:"info"`
 	ListControl *ebpf.Map `ebpf:"list_control"`
@@ -195,6 +194,7 @@ type tcMaps struct {
 	Sources     *ebpf.Map `ebpf:"sources"`
 	Spoofing    *ebpf.Map `ebpf:"spoofing"`
 	Totals      *ebpf.Map `ebpf:"totals"`
+	Uncounted   *ebpf.Map `ebpf:"uncounted"`
 	Verified    *ebpf.Map `ebpf:"verified"`
 }
 
@@ -209,7 +209,6 @@ func (m *tcMaps) Close() error {
 		m.Cpus,
 		m.Fallback,
 		m.Flows,
-		m.HalfOpen,
 		m.Handshakes,
 		m.Info,
 		m.ListControl,
@@ -223,6 +222,7 @@ func (m *tcMaps) Close() error {
 		m.Sources,
 		m.Spoofing,
 		m.Totals,
+		m.Uncounted,
 		m.Verified,
 	)
 }
