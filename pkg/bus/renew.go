@@ -146,7 +146,7 @@ func (h *handover) take(l *link, d digest, m Message) {
 		h.deliverNew(d, m)
 	default:
 		h.held = append(h.held, held{d, m})
-		if len(h.held) == inboxLen {
+		if len(h.held) == inboxLen/2 { // or what is delivered at once would push out what the inbox still holds
 			close(h.full)
 		}
 	}
