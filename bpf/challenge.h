@@ -100,7 +100,7 @@ static __always_inline __u64 segment_key(const void *ip, bool ipv6)
 
 	if (!ipv6)
 		return ipv4_key(((const struct iphdr *)ip)->saddr);
-	key = (__u64)a[1] << 32 | a[0];
+	key = two_words(a);
 	return key ? key : UNSPECIFIED_PREFIX;
 }
 

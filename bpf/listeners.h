@@ -196,6 +196,15 @@ static __noinline enum taker ask_listener(struct hook_ctx *ctx, void *ip, void *
 	return taker;
 }
 
+/* The address that a packet is for, in two words. */
+static __always_inline void destination_words(const void *ip, bool ipv6, __u64 *address)
+{
+	const __be32 *a = ((const struct ipv6hdr *)ip)->daddr.s6_addr32;
+
+	address[0] = ipv6 ? two_words(a) : ((const struct iphdr *)ip)->daddr;
+	address[1] = ipv6 ? two_words(a + 2) : 0;
+}
+
 /* The address and port that a segment is for, as in struct listener. */
 struct listener_key {
 	__u64 address[2];
@@ -204,20 +213,8 @@ struct listener_key {
 
 static __always_inline void listener_key(const void *ip, const struct tcphdr *tcp, bool ipv6, struct listener_key *k)
 {
-	const struct ipv4_segment *v4 = ip;
-	const struct ipv6_segment *v6 = ip;
-
-	if (ipv6) {
-		const __u32 *a = v6->ip.daddr.s6_addr32;
-
-		k->address[0] = a[0] | (__u64)a[1] << 32;
-		k->address[1] = a[2] | (__u64)a[3] << 32;
-		k->port = tcp->dest | FAMILY_IPV6 << 16;
-	} else {
-		k->address[0] = v4->ip.daddr;
-		k->address[1] = 0;
-		k->port = tcp->dest | FAMILY_IPV4 << 16;
-	}
+	destination_words(ip, ipv6, k->address);
+	k->port = tcp->dest | (ipv6 ? FAMILY_IPV6 : FAMILY_IPV4) << 16;
 }
 
 static __always_inline struct listener *listener_slot(const struct listener_key *k)

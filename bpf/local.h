@@ -36,16 +36,10 @@ static __always_inline bool is_known(const struct local *l, const struct weir_cp
 /* Tells whether it is known that a packet is for this host, by its IP header. */
 static __always_inline bool is_known_local(const struct weir_cpu *cpu, const void *ip, bool ipv6)
 {
-	const __be32 *a = ((const struct ipv6hdr *)ip)->daddr.s6_addr32;
-	__u64 address[2] = {};
+	__u64 address[2];
 	struct local *l;
 
-	if (ipv6) {
-		address[0] = a[0] | (__u64)a[1] << 32;
-		address[1] = a[2] | (__u64)a[3] << 32;
-	} else {
-		address[0] = ((const struct iphdr *)ip)->daddr;
-	}
+	destination_words(ip, ipv6, address);
 	l = local_slot(address);
 	return l && l->local && is_known(l, cpu, address, ipv6);
 }

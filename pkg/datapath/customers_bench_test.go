@@ -269,15 +269,7 @@ func floodFrom(b *testing.B, n *te.BankNet, iface string, pps int) (stop func())
 	})
 	end := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		n.Switch.Do(b, func() {
-			var was, core unix.CPUSet
-			core.Set(receiver)
-			must(b, errors.Join(unix.SchedGetaffinity(0, &was), unix.SchedSetaffinity(0, &core)))
-			keepUp(b, f, pps, end)
-			must(b, unix.SchedSetaffinity(0, &was))
-		})
-	})
+	wg.Go(func() { n.Switch.Do(b, func() { te.OnCPU(b, receiver, func() { keepUp(b, f, pps, end) }) }) })
 	time.Sleep(500 * time.Millisecond)
 	return func() {
 		close(end)

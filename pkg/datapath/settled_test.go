@@ -32,8 +32,8 @@ func ageNotes(t testing.TB, cpus *ebpf.Map) {
 	}
 }
 
-// settle has every CPU rely on its notes.
-func (b *challenged) settle() {
+// relyOnNotes has every CPU rely on them.
+func (b *challenged) relyOnNotes() {
 	b.t.Helper()
 	syn := te.NewSYN(netip.MustParseAddrPort("198.18.0.1:1"), b.Bank.Addr(bankPort))
 	syn.SrcMAC, syn.DstMAC = b.Attacker.MAC, b.Bank.MAC
@@ -104,7 +104,7 @@ func TestConnectionsLiveInALongChallenge(t *testing.T) {
 	b.policy(auto)
 	f := te.Flood(t, b.Attacker, b.Bank, te.FloodOptions{Target: b.Bank.Addr(bankPort), Sources: te.RandomSources, Rate: 20_000})
 	b.awaitChallenge(true, te.ConnectTimeout)
-	b.settle()
+	b.relyOnNotes()
 	connect() // during it, from known sources and by cookies
 	b.forget()
 	connect()
@@ -139,7 +139,7 @@ func TestHandshakesIntoAChallenge(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newChallenged(t)
 			b.echo()
-			b.settle()
+			b.relyOnNotes()
 			b.Customer.Run(t, "nft", "add table inet late; add chain inet late out { type filter hook output priority 0; }; "+
 				"add rule inet late out tcp flags & (syn | ack) == ack drop")
 			conns := []net.Conn{b.dial(b.Bank.Addr(bankPort)), b.dial(b.Bank.Addr6(bankPort))}
@@ -172,7 +172,7 @@ func TestHandshakesIntoAChallenge(t *testing.T) {
 func TestEndedConnectionsEndInAChallenge(t *testing.T) {
 	b := newChallenged(t)
 	b.set(ChallengeAlways)
-	b.settle()
+	b.relyOnNotes()
 	l := b.Customer.Listen(t, netip.AddrPortFrom(netip.IPv6Unspecified(), 443))
 	for _, to := range []netip.AddrPort{b.Customer.Addr(443), b.Customer.Addr6(443)} {
 		ours, err := b.Bank.Dial(t.Context(), "tcp", to.String())
@@ -201,7 +201,7 @@ func TestHandshakesAcrossTheCeiling(t *testing.T) {
 	b := newChallenged(t)
 	b.echo()
 	b.set(ChallengeAlways)
-	b.settle()
+	b.relyOnNotes()
 	b.Bank.Do(t, func() {
 		k, err := NewListKeeper(b.opts.BPFFS, b.opts.Interface, ListSettings{Ceiling: 10})
 		must(t, err)

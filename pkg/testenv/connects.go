@@ -69,16 +69,15 @@ func Connects(t testing.TB, h *Host, o ConnectOptions) Result {
 		mu.Unlock()
 	}
 	isOver := func() bool { return o.For > 0 && time.Since(start) > o.For }
+	clients := max(1, o.Concurrency)
 	if o.Every > 0 {
+		clients = 0
 		for i := 0; i < o.N && !isOver(); i++ {
 			time.Sleep(time.Until(start.Add(time.Duration(i) * o.Every)))
 			wg.Go(visit)
 		}
-		wg.Wait()
-		slices.Sort(result.Latencies)
-		return result
 	}
-	for range max(1, o.Concurrency) {
+	for range clients {
 		wg.Go(func() {
 			for range turns {
 				if isOver() {
@@ -101,9 +100,13 @@ func (r *Result) Add(o Result) {
 	r.Latencies = append(r.Latencies, o.Latencies...)
 	slices.Sort(r.Latencies)
 	for _, e := range o.Errors {
-		if !slices.Contains(r.Errors, e) {
-			r.Errors = append(r.Errors, e)
-		}
+		r.addError(e)
+	}
+}
+
+func (r *Result) addError(text string) {
+	if !slices.Contains(r.Errors, text) {
+		r.Errors = append(r.Errors, text)
 	}
 }
 
@@ -118,9 +121,7 @@ func (r *Result) add(latency time.Duration, err error) {
 	if _, after, found := strings.Cut(text, "->"); found {
 		text = after // the client's port makes all errors different
 	}
-	if !slices.Contains(r.Errors, text) {
-		r.Errors = append(r.Errors, text)
-	}
+	r.addError(text)
 }
 
 // visit connects, reads a page if wanted, and tells how long the connect took.
